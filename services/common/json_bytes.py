@@ -25,7 +25,7 @@ class InvalidJson(ValueError):
         super().__init__(message)
         self.message = message
         self.reason = reason
-        """UPPER_SNAKE: TOO_LARGE, NOT_UTF8, SYNTAX, TOO_DEEP, NOT_A_NUMBER, INTEGER_RANGE, DUPLICATE_KEY, BAD_STRING."""
+        """TOO_LARGE, NOT_UTF8, SYNTAX, TOO_DEEP, NOT_A_NUMBER, INTEGER_RANGE, DUPLICATE_KEY or BAD_STRING."""
         self.path = path
         """Where, as `$.nodes.6[0]`; `$` where the parser does not know."""
 
@@ -57,7 +57,10 @@ def parse_json(data: bytes | str, *, max_bytes: int, max_depth: int = 64) -> Jso
 
 
 def canonical_json(value: JsonValue) -> bytes:
-    """`value` in its one form: sorted keys, no spaces, UTF-8, integers exact; ValueError for NaN, infinities, surrogates."""
+    """`value` in its one form: sorted keys, no spaces, UTF-8, integers exact.
+
+    ValueError for NaN, infinities and lone surrogates.
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
