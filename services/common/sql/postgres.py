@@ -125,6 +125,7 @@ async def _discard(*steps: Awaitable[None]) -> None:
 
 
 def _in_session(connection: Connection, unit: Callable[[Session], T]) -> T:
+    connection.begin()  # before the session, which would otherwise own the transaction and end it when it closes
     session = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")
     try:
         answer = unit(session)

@@ -30,8 +30,8 @@ MAX_BATCH = 64
 MAX_BATCH_SECONDS = 0.01
 """A commit is not put off for longer than this by units that arrive while others run."""
 
-_UNAVAILABLE_CODES = {5, 6, 7, 8, 10, 13, 14}
-"""BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN: the file's trouble, not the statement's."""
+_UNAVAILABLE_CODES = {5, 6, 7, 10, 13, 14}
+"""BUSY, LOCKED, NOMEM, IOERR, FULL, CANTOPEN: the file's trouble, not the statement's."""
 
 
 @dataclass(eq=False, kw_only=True)
