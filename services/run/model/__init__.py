@@ -1,0 +1,1 @@
+"""What the run room speaks of: frozen values and rules, no I/O."""

@@ -1,0 +1,1 @@
+"""Rows of the run room, and the synchronous units of work over them."""
