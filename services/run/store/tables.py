@@ -211,10 +211,16 @@ class DispatcherRow(RoomTable, table=True):
     __tablename__ = "dispatcher"
 
     id: str = Field(primary_key=True)
+    """Hash of owner and `name`, so that no team can speak for another's dispatcher."""
+    name: str
+    """The id that it gave itself."""
     credential_id: str
     team_id: str | None
     session_id: str
+    past_session_ids: list[str] = Field(sa_type=JSON)
+    """The last few sessions before this one: they may not come back."""
     replica: str
+    """Who holds its stream; empty: nobody."""
     version: int = Field(sa_type=BigInteger)
     lease_expires_at: datetime = Field(sa_type=UtcDateTime)
     draining: bool
@@ -270,6 +276,8 @@ class RunnerSlotRow(RoomTable, table=True):
     run_id: str | None
     attempt: int
     assigned_at: datetime | None = Field(sa_type=UtcDateTime)
+    recalled: bool
+    """Whether the run is asked back, unless it executes."""
 
 
 class CatalogueRow(RoomTable, table=True):
@@ -283,6 +291,22 @@ class CatalogueRow(RoomTable, table=True):
     node_classes: list[str] = Field(sa_type=JSON)
     model_names: list[str] = Field(sa_type=JSON)
     create_time: datetime = Field(sa_type=UtcDateTime)
+
+
+class RoomEventRow(RoomTable, table=True):
+    """A fact for other rooms that belongs to no run: an outbox beside `run_event`."""
+
+    __tablename__ = "room_event"
+    __table_args__ = (Index("ix_room_event_unpublished", "at", "id", **_where("published_at IS NULL")),)
+
+    id: str = Field(primary_key=True)
+    team_id: str | None
+    """None: it concerns the whole fleet."""
+    type: str
+    """`RUNNER_CHANGED` or `CATALOGUE_SEEN`."""
+    body: dict[str, Any] = Field(sa_type=JSON)
+    at: datetime = Field(sa_type=UtcDateTime)
+    published_at: datetime | None = Field(sa_type=UtcDateTime)
 
 
 RUN = tables.metadata.tables["run"]
@@ -299,3 +323,4 @@ DISPATCHER = tables.metadata.tables["dispatcher"]
 RUNNER = tables.metadata.tables["runner"]
 RUNNER_SLOT = tables.metadata.tables["runner_slot"]
 CATALOGUE = tables.metadata.tables["catalogue"]
+ROOM_EVENT = tables.metadata.tables["room_event"]
