@@ -52,7 +52,7 @@ class InputPlace:
 
     @property
     def value(self) -> JsonValue:
-        return cast(JsonValue, self.container[self.step])
+        return cast("JsonValue", self.container[self.step])
 
     def set(self, value: JsonValue) -> None:
         self.container[self.step] = value
@@ -67,7 +67,7 @@ def read_graph(data: bytes, *, field: str = "graph_json") -> Graph:
         raise InvalidArgument(violations=[Violation(field, error.reason, f"{error.message}{place}")]) from None
     if violations := check_graph(value, field=field):
         raise InvalidArgument(violations=violations)
-    return cast(Graph, value)
+    return cast("Graph", value)
 
 
 def check_graph(value: JsonValue, *, field: str = "graph_json") -> list[Violation]:
@@ -91,7 +91,7 @@ def check_graph(value: JsonValue, *, field: str = "graph_json") -> list[Violatio
         if len(violations) > MAX_VIOLATIONS:
             break
     if not violations:
-        graph = cast(Graph, value)
+        graph = cast("Graph", value)
         violations = [v for link in links(graph) if (v := _check_link(graph, link, field)) is not None]
         violations = violations or _cycles(graph, field)
     return violations[:MAX_VIOLATIONS]
