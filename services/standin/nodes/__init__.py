@@ -1,0 +1,36 @@
+"""The node classes of the stand-in, one module a family."""
+
+from services.standin.model.node import NodeDefinition
+from services.standin.nodes import (
+    audio,
+    conditioning,
+    image,
+    latent,
+    loader,
+    loading,
+    mask,
+    sampling,
+    saving,
+    text,
+    trial,
+    video,
+)
+
+
+def all_nodes() -> list[NodeDefinition]:
+    """Every node class, in the order in which `/object_info` lists them."""
+    families = (
+        sampling,
+        loader,
+        conditioning,
+        latent,
+        loading,
+        saving,
+        image,
+        mask,
+        text,
+        audio,
+        video,
+        trial,
+    )
+    return [definition for family in families for definition in family.nodes()]
