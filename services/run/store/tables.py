@@ -240,13 +240,14 @@ class RunnerRow(RoomTable, table=True):
     local_key: str
     dispatcher_id: str
     epoch: int = Field(sa_type=BigInteger)
-    lease_expires_at: datetime | None = Field(sa_type=UtcDateTime)
     runtime: str
     tags: list[str] = Field(sa_type=JSON)
     region: str
     health: str
     health_reason: str
     recovered: bool
+    ready: bool
+    """Healthy and recovered, and no prompt in its queue that is not a wanted one of ours: it may be given work."""
     enabled: bool
     draining: bool
     failures: int
