@@ -1,0 +1,1 @@
+"""What a file is and the rules it obeys; no I/O."""
