@@ -43,7 +43,8 @@ async def _serve(host: str, port: int, folder: Path, knobs: Knobs, knobs_by_post
     async with open_standin(
         folder=folder, host=host, port=port, knobs=knobs, knobs_by_post=knobs_by_post, die=lambda: os._exit(KILLED)
     ) as server:
-        print(f"stand-in backend on {server.url}", flush=True)
+        sys.stdout.write(f"stand-in backend on {server.url}\n")
+        sys.stdout.flush()
         await stop.wait()
 
 

@@ -2,17 +2,17 @@
 
 import asyncio
 import inspect
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from services.standin.cache import Outputs, ResultCache
+from services.standin.announcer import Announcer
+from services.standin.cache import ResultCache
 from services.standin.call import Interrupt, NodeCall
+from services.standin.calling import Received, as_result, blocker_among, merged_outputs, slices
 from services.standin.catalogue import Catalogue
-from services.standin.fault import failure_report, interruption_report
+from services.standin.fault import failure_report
 from services.standin.folders import Folders
-from services.standin.frame import Frame, text_frame
 from services.standin.knobs import KnobBoard
 from services.standin.model.failure import DependencyCycle, DuplicateNode, InterruptedExecution, KnobFailure
 from services.standin.model.graph import Graph, is_link, links
@@ -21,9 +21,6 @@ from services.standin.model.prompt import Outcome, QueuedPrompt
 from services.standin.model.value import JsonObject
 from services.standin.progress import FrameSink, Progress
 from services.standin.schedule import Schedule
-
-Received = dict[str, list[Any]]
-"""What each input received: one value for each call of the node; a missing value is None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +48,13 @@ class Execution:
         self._item = item
         self._shop = workshop
         self._now_running = now_running
-        self._client_id: str | None = item.extra_data.get("client_id")
         self._graph = Graph(item.prompt)
+        self._say = Announcer(item, graph=self._graph, sink=workshop.sink)
         self._cache = workshop.cache
         self._schedule = Schedule(graph=self._graph, catalogue=workshop.catalogue, is_cached=self._is_cached)
         self._progress = Progress(
-            prompt_id=item.prompt_id, client_id=self._client_id, graph=self._graph, sink=workshop.sink
+            prompt_id=item.prompt_id, client_id=self._say.client_id, graph=self._graph, sink=workshop.sink
         )
-        self._messages: list[tuple[str, JsonObject]] = []
         self._executed: dict[str, None] = {}
         self._tasks: dict[str, list[Any]] = {}
         self._expansions: dict[str, list[NodeResult]] = {}
@@ -68,20 +64,20 @@ class Execution:
     async def run(self) -> Outcome:
         """Executes the prompt; every failure of a node is in the outcome."""
         self._shop.interrupt.clear()
-        self._message("execution_start", {"prompt_id": self._item.prompt_id})
+        self._say.started()
         self._cache.begin(self._graph)
         known = self._cache.node_ids()
         cached = [node_id for node_id in self._item.prompt if self._is_cached(node_id)]
-        self._message("execution_cached", {"nodes": cached, "prompt_id": self._item.prompt_id})
+        self._say.cached(cached)
         for node_id in self._item.outputs:
             self._schedule.add(node_id)
         if await self._run_nodes(known):
-            self._message("execution_success", {"prompt_id": self._item.prompt_id})
+            self._say.succeeded()
         shown = {node_id: self._cache.ui(node_id) for node_id in self._cache.node_ids()}
         found = {node_id: ui for node_id, ui in shown.items() if ui is not None}
         return Outcome(
             success=not self._failed_node,
-            messages=self._messages,
+            messages=self._say.messages,
             outputs={node_id: ui["output"] for node_id, ui in found.items()},
             meta={node_id: ui["meta"] for node_id, ui in found.items()},
         )
@@ -93,19 +89,19 @@ class Execution:
             except DependencyCycle as cycle:
                 blamed = str(cycle)
                 report = failure_report(DependencyCycle("Dependency cycle detected"), received=None, cycle=True)
-                self._fail(blamed, report, known)
+                self._say.failed(blamed, report, executed=self._executed, known=known)
                 return False
             received: Received = {}
             try:
                 done = await self._step(node_id, received)
             except InterruptedExecution:
                 self._failed_node = True
-                report = interruption_report(self._item.prompt, self._graph.real(node_id), self._executed)
-                self._message("execution_interrupted", {"prompt_id": self._item.prompt_id, **report}, everybody=True)
+                self._say.interrupted(self._graph.real(node_id), executed=self._executed)
                 return False
             except Exception as error:
                 self._failed_node = True
-                self._fail(self._graph.real(node_id), failure_report(error, received=received), known)
+                report = failure_report(error, received=received)
+                self._say.failed(self._graph.real(node_id), report, executed=self._executed, known=known)
                 return False
             if done:
                 self._schedule.done(node_id)
@@ -131,7 +127,7 @@ class Execution:
                 self._wait_for(node_id, calls)
                 return False
             results = [one.result() if isinstance(one, asyncio.Task) else one for one in calls]
-        outcomes = [_as_result(one) for one in results]
+        outcomes = [as_result(one) for one in results]
         self._show(node_id, outcomes)
         if any(outcome.graph is not None for outcome in outcomes):
             self._grow(node_id, outcomes)
@@ -145,14 +141,14 @@ class Execution:
         """Announces a node and calls it; None when it first needs a lazy input."""
         self._progress.start(node_id)
         missing = self._collect(node_id, node, definition, received)
-        if self._client_id is not None:
+        if self._say.client_id is not None:
             self._now_running(self._graph.display(node_id))
-            self._send_addressed("executing", self._node_ids(node_id))
+            self._say.executing(node_id)
         self._obey_knobs(definition)
         if definition.check_lazy is not None and self._ask_for_lazy(node_id, definition, received, missing):
             return None
         shown = {name: values for name, values in received.items() if definition.spec(name) is not None}
-        return await self._call_all(node_id, node, definition, shown)
+        return await self._call_all(node_id, definition, shown)
 
     def _collect(self, node_id: str, node: JsonObject, definition: NodeDefinition, received: Received) -> set[str]:
         """Fills in what the inputs received; gives the names whose source has nothing (yet)."""
@@ -191,7 +187,7 @@ class Execution:
 
     def _ask_for_lazy(self, node_id: str, definition: NodeDefinition, received: Received, missing: set[str]) -> bool:
         wanted: dict[str, None] = {}
-        for _, inputs in _slices(definition, received):
+        for _, inputs in slices(definition, received):
             self._shop.interrupt.check()
             known = {name: value for name, value in inputs.items() if definition.spec(name) is not None}
             assert definition.check_lazy is not None
@@ -201,15 +197,15 @@ class Execution:
             self._schedule.need_input(name, by=node_id)
         return bool(needed)
 
-    async def _call_all(
-        self, node_id: str, node: JsonObject, definition: NodeDefinition, received: Received
-    ) -> list[Any]:
+    async def _call_all(self, node_id: str, definition: NodeDefinition, received: Received) -> list[Any]:
         results: list[Any] = []
-        for index, inputs in _slices(definition, received):
+        for index, inputs in slices(definition, received):
             self._shop.interrupt.check()
-            blocker = _blocker_among(inputs, lists=definition.input_is_list)
+            blocker = blocker_among(inputs, lists=definition.input_is_list)
             if blocker is not None:
-                results.append(self._blocked(node_id, node, blocker))
+                if blocker.message is not None:
+                    self._say.blocked(node_id, blocker, executed=self._executed)
+                results.append(Blocker())
                 continue
             call = self._call(node_id, index)
             if inspect.iscoroutinefunction(definition.run):
@@ -237,24 +233,6 @@ class Execution:
             sink=self._shop.sink,
         )
 
-    def _blocked(self, node_id: str, node: JsonObject, blocker: Blocker) -> Blocker:
-        """Tells the client why a branch does not run; that does not end the prompt."""
-        if blocker.message is None:
-            return blocker
-        report = {
-            "prompt_id": self._item.prompt_id,
-            "node_id": node_id,
-            "node_type": node["class_type"],
-            "executed": list(self._executed),
-            "exception_message": f"Execution Blocked: {blocker.message}",
-            "exception_type": "ExecutionBlocked",
-            "traceback": [],
-            "current_inputs": [],
-            "current_outputs": [],
-        }
-        self._shop.sink.send(Frame(client_id=self._client_id, payload=text_frame("execution_error", report)))
-        return Blocker()
-
     def _wait_for(self, node_id: str, calls: list[Any]) -> None:
         self._tasks[node_id] = calls
         release = self._schedule.hold(node_id)
@@ -274,7 +252,7 @@ class Execution:
             "real_node_id": self._graph.real(node_id),
         }
         self._cache.keep_ui(node_id, {"meta": meta, "output": merged})
-        self._send_addressed("executed", self._executed_data(node_id, merged))
+        self._say.executed(node_id, merged)
 
     def _grow(self, node_id: str, outcomes: list[NodeResult]) -> None:
         """Puts the nodes of expansions into the graph and waits for what they are to give."""
@@ -310,93 +288,14 @@ class Execution:
         return resolved
 
     def _settle(self, node_id: str, definition: NodeDefinition, outcomes: list[NodeResult]) -> None:
-        self._cache.keep_outputs(node_id, _merged(definition, outcomes))
+        self._cache.keep_outputs(node_id, merged_outputs(definition, outcomes))
         self._progress.finish(node_id)
         self._executed[node_id] = None
 
     def _announce_cached(self, node_id: str) -> None:
         ui = self._cache.ui(node_id)
-        self._send_addressed("executed", self._executed_data(node_id, None if ui is None else ui["output"]))
+        self._say.executed(node_id, None if ui is None else ui["output"])
         self._progress.finish(node_id)
-
-    def _fail(self, node_id: str, report: JsonObject, known: list[str]) -> None:
-        data = {
-            "prompt_id": self._item.prompt_id,
-            "node_id": node_id,
-            "node_type": self._item.prompt[node_id]["class_type"],
-            "executed": list(self._executed),
-            **report,
-            "current_outputs": known,
-        }
-        self._message("execution_error", data)
-
-    def _message(self, event: str, data: JsonObject, *, everybody: bool = False) -> None:
-        """Something that the history keeps and clients are told."""
-        stamped = {**data, "timestamp": int(time.time() * 1000)}
-        self._messages.append((event, stamped))
-        if self._client_id is not None or everybody:
-            self._shop.sink.send(Frame(client_id=self._client_id, payload=text_frame(event, stamped)))
-
-    def _send_addressed(self, event: str, data: JsonObject) -> None:
-        if self._client_id is not None:
-            self._shop.sink.send(Frame(client_id=self._client_id, payload=text_frame(event, data)))
-
-    def _node_ids(self, node_id: str) -> JsonObject:
-        return {"node": node_id, "display_node": self._graph.display(node_id), "prompt_id": self._item.prompt_id}
-
-    def _executed_data(self, node_id: str, output: Any) -> JsonObject:
-        return {
-            "node": node_id,
-            "display_node": self._graph.display(node_id),
-            "output": output,
-            "prompt_id": self._item.prompt_id,
-        }
 
     def _is_cached(self, node_id: str) -> bool:
         return self._cache.outputs(node_id) is not None
-
-
-def _slices(definition: NodeDefinition, received: Received) -> list[tuple[int, dict[str, Any]]]:
-    """The inputs of each call: a shorter list repeats its last value."""
-    if definition.input_is_list:
-        return [(0, dict(received))]
-    count = max((len(values) for values in received.values()), default=1)
-    return [
-        (index, {name: values[index if index < len(values) else -1] for name, values in received.items()})
-        for index in range(count)
-    ]
-
-
-def _blocker_among(inputs: Mapping[str, Any], *, lists: bool) -> Blocker | None:
-    for value in inputs.values():
-        for one in value if lists else [value]:
-            if isinstance(one, Blocker):
-                return one
-    return None
-
-
-def _as_result(returned: Any) -> NodeResult:
-    return returned if isinstance(returned, NodeResult) else NodeResult(outputs=returned)
-
-
-def _merged(definition: NodeDefinition, outcomes: list[NodeResult]) -> Outputs:
-    """One list for each socket, with the value of every call in it."""
-    rows = []
-    for outcome in outcomes:
-        if isinstance(outcome.outputs, Blocker):
-            rows.append(tuple([outcome.outputs] * len(definition.outputs)))
-        elif outcome.outputs is not None:
-            rows.append(outcome.outputs)
-    if not rows:
-        return []
-    as_lists = definition.output_lists or (False,) * len(definition.outputs)
-    merged: Outputs = []
-    for socket, as_list in zip(range(len(rows[0])), as_lists, strict=False):
-        values: list[Any] = []
-        for row in rows:
-            if as_list and not isinstance(row[socket], Blocker):
-                values.extend(row[socket])
-            else:
-                values.append(row[socket])
-        merged.append(values)
-    return merged

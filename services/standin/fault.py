@@ -1,7 +1,7 @@
 """What error frames and the history say about a node that did not finish."""
 
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from services.standin.model.failure import OutOfMemory, wire_type
@@ -29,11 +29,6 @@ def failure_report(
         "traceback": traceback.format_tb(error.__traceback__),
         "current_inputs": {name: [_shown(one) for one in values] for name, values in (received or {}).items()},
     }
-
-
-def interruption_report(prompt: Mapping[str, Any], node_id: str, executed: Iterable[str]) -> JsonObject:
-    """The part of an `execution_interrupted` that says where the prompt stopped."""
-    return {"node_id": node_id, "node_type": prompt[node_id]["class_type"], "executed": list(executed)}
 
 
 def _shown(value: Any) -> Any:

@@ -101,7 +101,8 @@ class KnobBoard:
             return 0
         with self._turned:
             left: int = getattr(self._knobs, name)
-            self._knobs = replace(self._knobs, **{name: max(left - 1, 0)})
+            fewer: Any = {name: max(left - 1, 0)}
+            self._knobs = replace(self._knobs, **fewer)
             return left
 
     def wait_until_execution_flows(self, stopped: threading.Event) -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 - every route takes the request
 """The HTTP routes, each at `/x` and at `/api/x`."""
 
 import asyncio
@@ -8,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -233,7 +235,7 @@ class Routes:
 
     async def get_embeddings(self, request: web.Request) -> web.StreamResponse:
         """Names of embeddings, without their endings."""
-        return web.json_response([os.path.splitext(name)[0] for name in MODEL_NAMES["embeddings"]])
+        return web.json_response([Path(name).stem for name in MODEL_NAMES["embeddings"]])
 
     async def get_extensions(self, request: web.Request) -> web.StreamResponse:
         """Scripts for the original's web pages, which the stand-in does not have."""
@@ -290,5 +292,5 @@ async def wait_out(knobs: KnobBoard) -> None:
     """Holds an answer back for as long as the knobs say."""
     if knobs.now.answer_latency:
         await asyncio.sleep(knobs.now.answer_latency)
-    while knobs.now.stall_answers:
+    while knobs.now.stall_answers:  # noqa: ASYNC110 - both threads turn knobs
         await asyncio.sleep(0.02)

@@ -72,7 +72,7 @@ class _Listener:
                 transport.abort()
 
 
-def _as_posted(prompt: dict[str, Any], outputs: list[str]) -> list[str]:
+def _as_posted(_prompt: dict[str, Any], outputs: list[str]) -> list[str]:
     return outputs
 
 

@@ -39,13 +39,13 @@ class Uploads:
             raise UnknownFolder(word)
         if not filename:
             raise RefusedUpload
-        target_folder = Path(os.path.join(folder, os.path.normpath(subfolder)))
+        target_folder = folder / os.path.normpath(subfolder)
         try:
             target = self._folders.within(folder, os.path.normpath(subfolder), filename)
         except OutsideFolder as outside:
             raise RefusedUpload from outside
         target_folder.mkdir(parents=True, exist_ok=True)
-        stem, extension = os.path.splitext(filename)
+        stem, extension = str(Path(filename).with_suffix("")), Path(filename).suffix
         copies = 0
         while not overwrite and target.exists():
             if _same_bytes(target, source):

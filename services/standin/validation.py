@@ -83,8 +83,8 @@ class Validation:
                     node_errors.setdefault(node_id, entry)["dependent_outputs"].append(output)
         if good:
             return Verdict(outputs=good, node_errors=node_errors)
-        error = refusal("prompt_outputs_failed_validation", "Prompt outputs failed validation", "\n".join(details))
-        return Verdict(error=error, node_errors=node_errors)
+        found = refusal("prompt_outputs_failed_validation", "Prompt outputs failed validation", "\n".join(details))
+        return Verdict(error=found, node_errors=node_errors)
 
     def _class_type(self, node_id: Any) -> Any:
         return self._prompt[node_id]["class_type"]

@@ -2,7 +2,6 @@
 
 import io
 import mimetypes
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,7 @@ def view(query: Mapping[str, str], folders: Folders) -> View:
         folder = folders.within(folder, query.get("subfolder", ""))
     except OutsideFolder:
         return View(status=403)
-    name = os.path.basename(name)
+    name = name.rpartition("/")[2]
     path = folder / name
     if not path.is_file():
         return View(status=404)

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG001 - a node's function takes every input of its class, by the name that clients use
 """Nodes that say what a picture should show. Texts are all that matters here."""
 
 from typing import Any
@@ -7,7 +8,7 @@ from services.standin.model.node import InputSpec, NodeDefinition, Style
 from services.standin.model.value import Conditioning, Latent, Pictures
 from services.standin.nodes.spec import choice, integer, number, socket, text, typed_choice, typed_socket
 
-_PROMPT = {"multiline": True, "dynamicPrompts": True}
+_PROMPT: dict[str, Any] = {"multiline": True, "dynamicPrompts": True}
 
 
 def _texts(*parts: Any) -> Conditioning:
@@ -164,12 +165,12 @@ def _typed_nodes() -> list[NodeDefinition]:
     prompt = ["STRING", _PROMPT]
     clip = typed_socket("CLIP")
     guidance = number(3.5, 0.0, 100.0, 0.1)
-    flux = {
+    flux: dict[str, Any] = {
         "style": Style.SCHEMA,
         "category": "advanced/conditioning/flux",
         "python_module": "comfy_extras.nodes_flux",
     }
-    plain = {"style": Style.SCHEMA, "category": "advanced/conditioning"}
+    plain: dict[str, Any] = {"style": Style.SCHEMA, "category": "advanced/conditioning"}
     sizes = {
         name: integer(default, 0, 16384)
         for name, default in (

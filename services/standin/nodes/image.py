@@ -1,4 +1,7 @@
+# ruff: noqa: ARG001 - a node's function takes every input of its class, by the name that clients use
 """Nodes that make pictures out of nothing or out of other pictures."""
+
+from typing import Any
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
@@ -193,8 +196,8 @@ def pick(call: NodeCall, *, image: Pictures, batch_index: int, length: int) -> t
     return (image[first : first + length],)
 
 
-_POST = {"python_module": "comfy_extras.nodes_post_processing", "category": "image/postprocessing"}
-_EXTRA = {"python_module": "comfy_extras.nodes_images"}
+_POST: dict[str, Any] = {"python_module": "comfy_extras.nodes_post_processing", "category": "image/postprocessing"}
+_EXTRA: dict[str, Any] = {"python_module": "comfy_extras.nodes_images"}
 
 
 def nodes() -> list[NodeDefinition]:

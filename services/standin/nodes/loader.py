@@ -1,3 +1,4 @@
+# ruff: noqa: ARG001 - a node's function takes every input of its class, by the name that clients use
 """Nodes that would load models. They load nothing, and accept any name: the stand-in has no model files."""
 
 from typing import Any
@@ -69,8 +70,8 @@ def _loader(
 
 def nodes() -> list[NodeDefinition]:
     """The definitions of this family."""
-    simple = {"category": "loaders"}
-    advanced = {"category": "advanced/loaders"}
+    simple: dict[str, Any] = {"category": "loaders"}
+    advanced: dict[str, Any] = {"category": "advanced/loaders"}
     clips = ("MODEL", "CLIP", "VAE")
     texts = "text_encoders"
     return [

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG001 - a node's function takes every input of its class, by the name that clients use
 """Nodes that sample. The result depends on seed and texts; each step takes its time and shows a preview."""
 
 from dataclasses import replace

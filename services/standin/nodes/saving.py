@@ -4,12 +4,13 @@ import json
 import random
 import string
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from services.standin.call import NodeCall
-from services.standin.folders import SaveSlot
+from services.standin.folders import Folders, SaveSlot
 from services.standin.frame import Preview
 from services.standin.model.node import NodeDefinition, NodeResult
 from services.standin.model.value import JsonObject, Pictures
@@ -38,7 +39,7 @@ def save_slot(call: NodeCall, prefix: str, pictures: Pictures | None = None) -> 
 
 def temp_slot(call: NodeCall, pictures: Pictures | None = None) -> SaveSlot:
     """The place of a preview in the temp folder, under letters that the node keeps."""
-    letters = call.state.setdefault("letters", "".join(random.choices(string.ascii_lowercase, k=5)))
+    letters = call.state.setdefault("letters", "".join(random.choices(string.ascii_lowercase, k=5)))  # noqa: S311 - no secret
     width, height = (0, 0) if not pictures else pictures[0].size
     prefix = f"{PREFIX}_temp_{letters}"
     return SaveSlot(call.folders, folder=call.folders.temp, kind="temp", prefix=prefix, width=width, height=height)
@@ -120,9 +121,14 @@ def send(call: NodeCall, *, images: Pictures) -> NodeResult:
     return NodeResult()
 
 
+def never_cached(_folders: Folders, **_: object) -> object:
+    """Frames are sent anew each time."""
+    return object()
+
+
 def nodes() -> list[NodeDefinition]:
     """The definitions of this family."""
-    animated = {"python_module": "comfy_extras.nodes_images", "category": "image/animation"}
+    animated: dict[str, Any] = {"python_module": "comfy_extras.nodes_images", "category": "image/animation"}
     return [
         NodeDefinition(
             class_type="SaveImage",
@@ -184,6 +190,6 @@ def nodes() -> list[NodeDefinition]:
             python_module="custom_nodes.websocket_image_save",
             category="api/image",
             output_node=True,
-            fingerprint=lambda folders, **_: object(),
+            fingerprint=never_cached,
         ),
     ]

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG001 - a node's function takes every input of its class, by the name that clients use
 """Nodes of our own for demos and tests: sleeping, blocking, choosing lazily, failing."""
 
 import asyncio
