@@ -1,0 +1,41 @@
+"""`comfyfleet migrate` and `comfyfleet bootstrap`: what an installation needs before its members start."""
+
+from typing import Annotated
+
+import typer
+
+from services.cli.invocation import CommandFailed, invoke
+from services.cli.options import AsJson
+from services.cli.terminal import notices, results, write_json
+from services.common.settings import Settings
+from services.compose import ROOMS, bootstrap_installation, migrate_rooms
+
+
+def migrate(
+    rooms: Annotated[list[str] | None, typer.Argument(help=f"Any of: {' '.join(ROOMS)}. Default: all.")] = None,
+) -> None:
+    """Bring the tables of rooms to this version. Refuses while a member serves the room on SQLite."""
+
+    async def command() -> None:
+        wanted = rooms or list(ROOMS)
+        unknown = sorted(set(wanted) - set(ROOMS))
+        if unknown:
+            raise CommandFailed(f"unknown rooms: {' '.join(unknown)}; there are {' '.join(ROOMS)}", status=2)
+        await migrate_rooms(Settings(), wanted)
+        notices.print(f"migrated: {' '.join(wanted)}")
+
+    invoke(command())
+
+
+def bootstrap(as_json: AsJson = False) -> None:
+    """Make the first team, its first key and the installation's dispatcher key, where they are missing."""
+
+    async def command() -> None:
+        keys = await bootstrap_installation(Settings())
+        if as_json:
+            write_json({"key": keys.first_key, "agent_key": keys.agent_secret})
+        else:
+            results.print(f"key       {keys.first_key or 'revoked'}", markup=False)
+            results.print(f"agent key {keys.agent_secret}", markup=False)
+
+    invoke(command())

@@ -1,0 +1,71 @@
+"""`comfyfleet serve`: run members in this process until told to stop."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from services.cli.invocation import CommandFailed, invoke
+from services.cli.supervisor.child import READY_FD_VARIABLE, TETHER_VARIABLE
+from services.common.logging import configure_logging
+from services.common.settings import Settings
+from services.compose import MEMBERS, open_members
+
+_SHUTDOWN_SECONDS = 20.0
+
+
+def serve(
+    members: Annotated[list[str], typer.Argument(help=f"Any of: {' '.join(MEMBERS)}.")],
+) -> None:
+    """Run members in this process until SIGTERM or SIGINT. Settings come from COMFYFLEET_… variables."""
+    unknown = sorted(set(members) - set(MEMBERS))
+
+    async def command() -> None:
+        if unknown:
+            raise CommandFailed(f"unknown members: {' '.join(unknown)}; there are {' '.join(MEMBERS)}", status=2)
+        settings = Settings()
+        configure_logging(member="+".join(members), level=settings.log_level)
+        stop = _stop_requested()
+        async with open_members(members, settings):
+            _announce_ready()
+            await stop.wait()
+            asyncio.get_running_loop().call_later(_SHUTDOWN_SECONDS, _die)
+
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        uvloop.install()
+    invoke(command())
+
+
+def _stop_requested() -> asyncio.Event:
+    """Set by SIGTERM, by SIGINT, and, in a child of `up`, by the end of its standard input."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if os.environ.get(TETHER_VARIABLE):
+
+        def tether() -> None:
+            if not os.read(sys.stdin.fileno(), 4096):
+                loop.remove_reader(sys.stdin.fileno())
+                stop.set()
+
+        loop.add_reader(sys.stdin.fileno(), tether)
+    return stop
+
+
+def _announce_ready() -> None:
+    descriptor = os.environ.get(READY_FD_VARIABLE)
+    if descriptor is not None:
+        os.write(int(descriptor), b"ready\n")
+        os.close(int(descriptor))
+
+
+def _die() -> None:
+    """A stop that hangs must not keep the folder locks for ever."""
+    os._exit(1)
