@@ -18,6 +18,8 @@ class Requirements:
     tag_match: TagMatch = TagMatch.ALL
     node_classes: frozenset[str] = frozenset()
     """Classes of the graph's nodes."""
+    refused_by: frozenset[str] = frozenset()
+    """Ids of runners that refused this very graph: it is not shown to them again (EXECUTION A11)."""
 
     @property
     def class_id(self) -> str:
@@ -26,12 +28,13 @@ class Requirements:
 
     def to_json(self) -> dict[str, Any]:
         """The requirements as they are stored and hashed."""
-        return {
+        stored = {
             "runtime": self.runtime,
             "tags": sorted(self.tags),
             "tag_match": self.tag_match.value,
             "node_classes": sorted(self.node_classes),
         }
+        return stored | ({"refused_by": sorted(self.refused_by)} if self.refused_by else {})
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Requirements":
@@ -41,6 +44,7 @@ class Requirements:
             tags=frozenset(stored["tags"]),
             tag_match=TagMatch(stored["tag_match"]),
             node_classes=frozenset(stored["node_classes"]),
+            refused_by=frozenset(stored.get("refused_by", ())),
         )
 
 
@@ -55,6 +59,8 @@ class Offer:
     tags: frozenset[str]
     node_classes: frozenset[str] | None
     """None: its catalogue is not known, and the backend decides."""
+    attached: bool = True
+    """Whether it is switched on and within reach; waiting runs do not wait for one that is not."""
     missing: frozenset[str] = frozenset()
     """Node classes and other inputs that it refused though its catalogue lists them."""
 
@@ -66,6 +72,7 @@ class Offer:
         """Whether it has all that is required."""
         return (
             self.runtime == requirements.runtime
+            and self.runner_id not in requirements.refused_by
             and self._has_tags(requirements)
             and (self.node_classes is None or requirements.node_classes <= self.node_classes)
             and not (requirements.node_classes & self.missing)
