@@ -96,7 +96,7 @@ class Routes:
 
     async def get_unknown(self, request: web.Request) -> web.StreamResponse:
         """Any other path: the original looks for a file of its web pages here."""
-        return web.Response(status=404)
+        return web.Response(status=404, content_type="application/octet-stream")
 
     async def get_prompt(self, request: web.Request) -> web.StreamResponse:
         """How many prompts are running or pending."""
