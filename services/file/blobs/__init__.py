@@ -5,7 +5,7 @@ so that removing one of them can never take the bytes from under the other's rec
 by the transaction that writes the content's row; a key that no row names is an orphan.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -40,7 +40,7 @@ class Blobs(Protocol):
         """A place for new bytes."""
         ...
 
-    def read(self, key: str, byte_range: ByteRange, *, size_bytes: int, sha256: str) -> AsyncIterator[bytes]:
+    def read(self, key: str, byte_range: ByteRange, *, size_bytes: int, sha256: str) -> AsyncGenerator[bytes, None]:
         """The bytes of a range, in chunks of up to CHUNK_BYTES.
 
         DataLoss if the blob is gone or has another size, and, where the range is the whole of it, another hash; that

@@ -8,7 +8,7 @@ in an unlocked one was left by a process that died.
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
@@ -46,7 +46,9 @@ class LocalBlobs:
         finally:
             await asyncio.shield(blob.discard())
 
-    async def read(self, key: str, byte_range: ByteRange, *, size_bytes: int, sha256: str) -> AsyncIterator[bytes]:
+    async def read(
+        self, key: str, byte_range: ByteRange, *, size_bytes: int, sha256: str
+    ) -> AsyncGenerator[bytes, None]:
         loop = asyncio.get_running_loop()
         reader = _Reader(self._place(key), byte_range, size_bytes, sha256)
         ahead = loop.run_in_executor(self._threads, reader.open_and_read)

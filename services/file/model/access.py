@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.common.errors import InvalidArgument, NotFound, Violation
+from services.common.errors import InvalidArgument, NotFound, ResourceExhausted, Violation
 from services.common.grant import RunGrant
 from services.file.model.file import File
 from services.file.model.new_file import NewFile
@@ -14,6 +14,8 @@ class Access:
 
     team_id: str
     grant: RunGrant | None = None
+    request_id: str | None = None
+    """Of the call, for the facts that it causes."""
 
     def may_see(self, file: File) -> bool:
         """Whether the token, if there is one, covers this record of the team by what stands in it."""
@@ -62,3 +64,10 @@ class Access:
 def no_such_file() -> NotFound:
     """The one answer for files that do not exist, are another team's, or are outside of the token."""
     return NotFound("There is no such file; list your team's files to see which there are.", reason="FILE_NOT_FOUND")
+
+
+def output_limit() -> ResourceExhausted:
+    """The attempt has stored what its token allows; waiting does not help."""
+    return ResourceExhausted(
+        "This attempt may store no more: the outputs of one attempt have a limit in all.", reason="OUTPUT_LIMIT"
+    )

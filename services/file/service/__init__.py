@@ -1,0 +1,1 @@
+"""What the file room does, whoever asks."""

@@ -1,0 +1,1 @@
+"""The file room's gRPC door."""

@@ -1,0 +1,35 @@
+"""File tokens as credentials of this room, and of no other (EXECUTION A14)."""
+
+from collections.abc import Sequence
+
+from services.common.clock import Clock
+from services.common.errors import Unauthenticated
+from services.common.grant import LEEWAY, InvalidGrant, decode_grant, public_keys
+from services.common.rpc.principal import Principal, PrincipalKind
+
+
+class FileTokens:
+    """Knows secrets that look like a signed token; they are verified here, without asking anybody."""
+
+    def __init__(self, *, fleet_id: str, public_key_pems: Sequence[str], clock: Clock) -> None:
+        self._fleet_id = fleet_id
+        self._keys = public_keys(public_key_pems)
+        self._clock = clock
+
+    async def authenticate(self, secret: str) -> Principal | None:
+        """The principal of a token; None for another sort of secret, Unauthenticated for a bad token."""
+        if secret.count(".") != 2:
+            return None
+        try:
+            grant = decode_grant(secret, self._keys, now=self._clock.now())
+        except InvalidGrant as error:
+            raise Unauthenticated(str(error), reason="FILE_TOKEN_INVALID") from error
+        if grant.fleet_id != self._fleet_id:
+            raise Unauthenticated("This file token is another fleet's.", reason="FILE_TOKEN_INVALID")
+        return Principal(
+            kind=PrincipalKind.RUN_GRANT,
+            credential_id=f"{grant.run_id}/{grant.attempt}",
+            team_id=grant.team_id,
+            expires_at=grant.expires_at + LEEWAY,
+            grant=grant,
+        )

@@ -1,0 +1,1 @@
+"""Rows of the file room. Every unit of work is one synchronous function over a session."""
