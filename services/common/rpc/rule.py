@@ -14,8 +14,8 @@ class Rule:
     """Which principals pass; what they may do to which object is the service's to decide."""
 
     kinds: frozenset[PrincipalKind]
-    scope: str | None = None
-    """Needed by all but SERVICE (which holds all) and RUN_GRANT (which carries its own limits)."""
+    scopes: tuple[str, ...] = ()
+    """One of them is needed, but not by SERVICE (which holds all) and RUN_GRANT (which carries its own limits)."""
     public: bool = False
     """No credential is asked for."""
     endless: bool = False
@@ -27,21 +27,23 @@ class Rule:
             raise PermissionDenied(
                 f"A credential of kind {principal.kind} may not call this method.", reason="WRONG_CREDENTIAL_KIND"
             )
-        if self.scope is None or principal.kind is PrincipalKind.RUN_GRANT or principal.may(self.scope):
+        if not self.scopes or principal.kind is PrincipalKind.RUN_GRANT or any(map(principal.may, self.scopes)):
             return
         raise PermissionDenied(
-            f"Use a credential with the scope {self.scope}.", reason="SCOPE_MISSING", metadata={"scope": self.scope}
+            f"Use a credential with the scope {' or '.join(self.scopes)}.",
+            reason="SCOPE_MISSING",
+            metadata={"scope": self.scopes[0]},
         )
 
 
-def scoped(scope: str, *, endless: bool = False) -> Rule:
-    """Callers of a team that hold `scope`, and rooms."""
-    return Rule(kinds=_CALLERS, scope=scope, endless=endless)
+def scoped(*scopes: str, endless: bool = False) -> Rule:
+    """Callers that hold one of `scopes`, and rooms."""
+    return Rule(kinds=_CALLERS, scopes=scopes, endless=endless)
 
 
 def scoped_or_granted(scope: str, *, endless: bool = False) -> Rule:
     """As `scoped`, and dispatchers with a run's file token."""
-    return Rule(kinds=_CALLERS | {PrincipalKind.RUN_GRANT}, scope=scope, endless=endless)
+    return Rule(kinds=_CALLERS | {PrincipalKind.RUN_GRANT}, scopes=(scope,), endless=endless)
 
 
 def service_only() -> Rule:
@@ -51,7 +53,7 @@ def service_only() -> Rule:
 
 def agent_only(*, endless: bool = False) -> Rule:
     """Dispatchers."""
-    return Rule(kinds=frozenset({PrincipalKind.AGENT}), scope="queue:synchronize", endless=endless)
+    return Rule(kinds=frozenset({PrincipalKind.AGENT}), scopes=("queue:synchronize",), endless=endless)
 
 
 def authenticated() -> Rule:

@@ -92,6 +92,7 @@ def _render(script: MigrationScript, slug: str, revision: str, down_revision: st
         api.render_python_code(ops, render_as_batch=True, render_item=render_item)
         for ops in (script.upgrade_ops, script.downgrade_ops)
     ]
+    bodies = ["\n".join(line for line in body.split("\n") if " ### " not in line).strip() for body in bodies]
     uses_time = any("UtcDateTime()" in body for body in bodies)
     return _TEMPLATE.format(
         title=slug.replace("_", " ").capitalize(),
