@@ -1,0 +1,171 @@
+"""Schemas of runs and their events."""
+
+from gateway.openapi.kinds import (
+    COUNT,
+    DURATION,
+    FLAG,
+    ID,
+    JSON_OBJECT,
+    NUMBER,
+    TEXT,
+    TEXT_MAP,
+    TEXTS,
+    TIME,
+    WHOLE,
+    Schema,
+    listed,
+    maybe,
+    page_of,
+    record,
+    ref,
+    request,
+    words,
+)
+
+_STATE = words(
+    "ACCEPTED", "QUEUED", "DISPATCHED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT", "INVALID"
+)
+_URL: Schema = {"type": "string", "format": "uri", "description": "Opens with the same credential."}
+_POLICIES = {
+    "parameters": {**JSON_OBJECT, "description": "Values by parameter. Integers are kept exactly, to 2^64-1."},
+    "overrides": {**JSON_OBJECT, "description": "Values by node id: `{node: {inputs: {name: value}}}`."},
+    "extra_data": JSON_OBJECT,
+    "metadata": JSON_OBJECT,
+    "display_name": TEXT,
+    "labels": TEXT_MAP,
+    "client_ref": TEXT,
+    "group": TEXT,
+    "priority": {**COUNT, "minimum": -100, "maximum": 100},
+    "runtime": TEXT,
+    "tags": TEXTS,
+    "tag_match": words("all", "all_or_untagged"),
+    "queue_ttl": DURATION,
+    "queue_ttl_unlimited": FLAG,
+    "timeout": DURATION,
+    "max_attempts": {**COUNT, "minimum": 1, "maximum": 10},
+    "require_runner": FLAG,
+    "retry_on_lost": FLAG,
+    "delete_inputs_at_end": FLAG,
+    "on_duplicate": words("replay", "reject"),
+    "request_id": TEXT,
+    "progress": {**FLAG, "description": "Of an event stream in the answer. Default true."},
+    "previews": {**FLAG, "description": "Of an event stream in the answer. Default false."},
+}
+_ERROR = {
+    "code": TEXT,
+    "message": TEXT,
+    "node_id": maybe(TEXT),
+    "node_class": maybe(TEXT),
+    "exception_type": maybe(TEXT),
+    "traceback": TEXTS,
+    "retryable": FLAG,
+}
+
+RUN_SCHEMAS: dict[str, Schema] = {
+    "Run": record(
+        {
+            "id": ID,
+            "state": _STATE,
+            "workflow_id": maybe(ID),
+            "workflow_version": maybe(WHOLE),
+            "workflow_slug": maybe(TEXT),
+            "sequence": WHOLE,
+            "attempt": COUNT,
+            "cancel_requested": FLAG,
+            "outputs": listed("RunOutput"),
+            "partial_outputs": listed("RunOutput"),
+            "error": maybe(ref("RunError")),
+            "progress": maybe(ref("RunProgress")),
+            "create_time": maybe(TIME),
+            "dispatch_time": maybe(TIME),
+            "start_time": maybe(TIME),
+            "end_time": maybe(TIME),
+            "expire_time": maybe(TIME),
+            "queue_deadline": maybe(TIME),
+            "timeout": maybe(DURATION),
+            "display_name": maybe(TEXT),
+            "labels": TEXT_MAP,
+            "metadata": maybe(JSON_OBJECT),
+            "client_ref": maybe(TEXT),
+            "group": maybe(TEXT),
+            "priority": COUNT,
+            "origin": maybe(TEXT),
+            "runtime": maybe(TEXT),
+            "tags": TEXTS,
+            "tag_match": maybe(words("all", "all_or_untagged")),
+            "max_attempts": COUNT,
+            "retry_on_lost": FLAG,
+            "delete_inputs_at_end": FLAG,
+            "request_id": maybe(TEXT),
+            "blamed_attempts": COUNT,
+            "team_id": ID,
+            "runner_id": maybe(ID),
+            "input_file_ids": TEXTS,
+            "links": record({"self": _URL, "events": _URL, "cancel": _URL}),
+            "graph?": maybe(JSON_OBJECT),
+            "parameters?": maybe(JSON_OBJECT),
+            "overrides?": maybe(JSON_OBJECT),
+        }
+    ),
+    "RunOutput": record(
+        {
+            "ordinal": COUNT,
+            "name": TEXT,
+            "node_id": TEXT,
+            "key": TEXT,
+            "position": COUNT,
+            "file_id": ID,
+            "sha256": TEXT,
+            "size_bytes": WHOLE,
+            "media_type": TEXT,
+            "file_name": TEXT,
+            "kind": maybe(TEXT),
+            "cached": FLAG,
+            "attempt": COUNT,
+            "url": _URL,
+        }
+    ),
+    "RunError": record(_ERROR),
+    "RunProgress": record(
+        {
+            "attempt": COUNT,
+            "fraction": NUMBER,
+            "node_id": maybe(TEXT),
+            "node_class": maybe(TEXT),
+            "node_value": NUMBER,
+            "node_maximum": NUMBER,
+            "nodes_done": COUNT,
+            "nodes_total": COUNT,
+            "text": maybe(TEXT),
+            "elapsed": maybe(DURATION),
+        }
+    ),
+    "RunEvent": record(
+        {
+            "run_id": ID,
+            "sequence": WHOLE,
+            "time": maybe(TIME),
+            "run?": maybe(ref("Run")),
+            "state?": _STATE,
+            "previous_state?": maybe(_STATE),
+            "attempt?": COUNT,
+            "runner_id?": maybe(ID),
+            "error?": maybe(ref("RunError")),
+            "output?": ref("RunOutput"),
+            "progress?": ref("RunProgress"),
+            "preview?": ref("RunPreview"),
+        }
+    ),
+    "RunPreview": record(
+        {"attempt": COUNT, "node_id": maybe(TEXT), "media_type": TEXT, "number": WHOLE, "image_base64": TEXT}
+    ),
+    "RunPage": page_of("runs", "Run"),
+    "RunRequest": request(
+        {
+            "workflow": {**TEXT, "description": "Id, slug or team/slug, with an optional @version."},
+            "graph": {**JSON_OBJECT, "description": "Instead of a workflow: a graph in ComfyUI's API format."},
+            **_POLICIES,
+        }
+    ),
+    "WorkflowRunRequest": request(_POLICIES),
+}

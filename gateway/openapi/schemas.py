@@ -1,0 +1,187 @@
+"""The component schemas of the document: what the converters in `gateway.rest` read and write."""
+
+from gateway.openapi.kinds import (
+    ANY,
+    COUNT,
+    DURATION,
+    FLAG,
+    ID,
+    JSON_OBJECT,
+    TEXT,
+    TEXTS,
+    TIME,
+    WHOLE,
+    Schema,
+    listed,
+    maybe,
+    page_of,
+    record,
+    ref,
+    request,
+    words,
+)
+from gateway.openapi.run_schemas import RUN_SCHEMAS
+
+_PARAMETER = {
+    "key": TEXT,
+    "type": words("string", "integer", "number", "boolean", "select", "file", "json"),
+    "label": maybe(TEXT),
+    "description": maybe(TEXT),
+    "required": FLAG,
+    "minimum": maybe(ANY),
+    "maximum": maybe(ANY),
+    "step": maybe(ANY),
+    "options": {"type": "array", "items": ANY},
+    "accept": TEXTS,
+    "multiple": FLAG,
+    "targets": listed("ParameterTarget"),
+    "source": maybe(words("placeholder", "literal")),
+    "typed_by_catalogue": FLAG,
+    "default?": ANY,
+}
+_CHANGE = {
+    "display_name": TEXT,
+    "description": TEXT,
+    "tags": TEXTS,
+    "graph": JSON_OBJECT,
+    "parameters": listed("Parameter"),
+    "outputs": listed("OutputDefinition"),
+    "note": TEXT,
+    "request_id": TEXT,
+}
+_CREDENTIAL = {
+    "id": ID,
+    "team_id": maybe(ID),
+    "kind": words("integration", "device", "agent", "user"),
+    "display_name": maybe(TEXT),
+    "prefix": TEXT,
+    "scopes": TEXTS,
+    "create_time": maybe(TIME),
+    "expire_time": maybe(TIME),
+    "revoke_time": maybe(TIME),
+}
+
+SCHEMAS: dict[str, Schema] = {
+    **RUN_SCHEMAS,
+    "Problem": {
+        **record(
+            {
+                "type": TEXT,
+                "title": TEXT,
+                "status": COUNT,
+                "detail": TEXT,
+                "reason": {**TEXT, "description": "UPPER_SNAKE, stable."},
+                "request_id": TEXT,
+                "violations?": listed("Violation"),
+                "metadata?": {"type": "object", "additionalProperties": TEXT},
+            }
+        ),
+        "description": "RFC 9457.",
+    },
+    "Violation": record({"field": TEXT, "reason": TEXT, "message": TEXT}),
+    "Workflow": record(
+        {
+            "id": ID,
+            "team_id": ID,
+            "team_name": TEXT,
+            "slug": TEXT,
+            "display_name": TEXT,
+            "description": maybe(TEXT),
+            "tags": TEXTS,
+            "create_time": maybe(TIME),
+            "update_time": maybe(TIME),
+            "latest_version": WHOLE,
+            "version": maybe(ref("WorkflowVersion")),
+        }
+    ),
+    "WorkflowVersion": record(
+        {
+            "number": WHOLE,
+            "create_time": maybe(TIME),
+            "note": maybe(TEXT),
+            "content_hash": TEXT,
+            "parameters": listed("Parameter"),
+            "parameters_discovered": FLAG,
+            "outputs": listed("OutputDefinition"),
+            "node_classes": TEXTS,
+            "graph?": JSON_OBJECT,
+        }
+    ),
+    "Parameter": record(_PARAMETER),
+    "ParameterTarget": record({"node_id": TEXT, "input": TEXT}),
+    "OutputDefinition": record({"key": TEXT, "node_id": TEXT, "kind": maybe(TEXT)}),
+    "WorkflowPage": page_of("workflows", "Workflow"),
+    "VersionPage": page_of("versions", "WorkflowVersion"),
+    "WorkflowRequest": request({"slug": TEXT, **_CHANGE, "no_discovery": FLAG}, required=("graph",)),
+    "WorkflowChange": request({**_CHANGE, "expected_version": WHOLE}),
+    "DiscoverRequest": request({"graph": JSON_OBJECT}, required=("graph",)),
+    "Discovery": record(
+        {"parameters": listed("Parameter"), "outputs": listed("OutputDefinition"), "catalogue_hash": maybe(TEXT)}
+    ),
+    "File": record(
+        {
+            "id": ID,
+            "team_id": ID,
+            "file_name": TEXT,
+            "media_type": TEXT,
+            "size_bytes": WHOLE,
+            "sha256": TEXT,
+            "blake3": maybe(TEXT),
+            "create_time": maybe(TIME),
+            "expire_time": maybe(TIME),
+            "retention": maybe(DURATION),
+            "provisional": FLAG,
+            "origin": maybe(ref("FileOrigin")),
+            "url": {"type": "string", "format": "uri"},
+        }
+    ),
+    "FileOrigin": record({"run_id": ID, "attempt": COUNT, "node_id": TEXT, "key": TEXT, "position": COUNT}),
+    "FilePage": page_of("files", "File"),
+    "ImportRequest": request(
+        {"uri": TEXT, "file_name": TEXT, "media_type": TEXT, "size_bytes": WHOLE, "sha256": TEXT, "request_id": TEXT},
+        required=("uri",),
+    ),
+    "Runner": record(
+        {
+            "id": ID,
+            "team_id": maybe(ID),
+            "scope": maybe(words("team", "community", "fleet")),
+            "local_key": TEXT,
+            "dispatcher_id": TEXT,
+            "runtime": TEXT,
+            "tags": TEXTS,
+            "region": maybe(TEXT),
+            "health": maybe(words("healthy", "unhealthy", "offline")),
+            "health_reason": maybe(TEXT),
+            "enabled": FLAG,
+            "draining": FLAG,
+            "catalogue_hash": maybe(TEXT),
+            "devices": listed("Device"),
+            "run_ids": TEXTS,
+            "last_seen_time": maybe(TIME),
+            "create_time": maybe(TIME),
+            "backend_version": TEXT,
+            "foreign_prompts": COUNT,
+        }
+    ),
+    "Device": record({"name": TEXT, "type": TEXT, "memory_total_bytes": WHOLE, "memory_free_bytes": WHOLE}),
+    "RunnerPage": page_of("runners", "Runner"),
+    "Team": record({"id": ID, "name": TEXT, "display_name": maybe(TEXT), "create_time": maybe(TIME)}),
+    "TeamPage": page_of("teams", "Team"),
+    "TeamRequest": request({"name": TEXT, "display_name": TEXT, "request_id": TEXT}, required=("name",)),
+    "Credential": record(_CREDENTIAL),
+    "NewCredential": record({**_CREDENTIAL, "secret": {**maybe(TEXT), "description": "Shown once; null in a replay."}}),
+    "CredentialPage": page_of("credentials", "Credential"),
+    "CredentialRequest": request(
+        {
+            "kind": words("integration", "agent"),
+            "display_name": TEXT,
+            "scopes": TEXTS,
+            "expire_time": TIME,
+            "team": TEXT,
+            "fleet": FLAG,
+            "request_id": TEXT,
+        },
+        required=("kind", "display_name"),
+    ),
+}

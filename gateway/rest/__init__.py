@@ -1,0 +1,1 @@
+"""Native REST: one file for the routes of each resource, beside the converters of its messages."""
