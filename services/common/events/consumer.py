@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -46,7 +47,13 @@ async def run_consumer(*, nats: Nats, durable: str | None, subjects: Sequence[st
         js = await nats.wait_connected()
         try:
             name = await _ensure_consumer(js, durable, subjects)
-            await _consume(js, name, receive)
+            try:
+                await _consume(js, name, receive)
+            finally:
+                if durable is None and nats.connected:
+                    with suppress(Error, TimeoutError):  # it would end by itself after EPHEMERAL_LIFE
+                        async with asyncio.timeout(_PAUSE_SECONDS):
+                            await js.delete_consumer(STREAM, name)
         except (Error, TimeoutError) as error:
             _log.warning(CONSUMER_FAILED, durable=durable, error=str(error) or type(error).__name__)
         await asyncio.sleep(_PAUSE_SECONDS)
@@ -87,7 +94,8 @@ async def _consume(js: JetStreamContext, name: str, receive: Receive) -> None:
             for message in messages:
                 await _hand_over(message, receive)
     finally:
-        await subscription.unsubscribe()
+        with suppress(Error, TimeoutError):
+            await subscription.unsubscribe()
 
 
 async def _hand_over(message: Msg, receive: Receive) -> None:
