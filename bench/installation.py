@@ -1,6 +1,7 @@
 """An installation of its own for one measurement, in a folder that goes afterwards."""
 
 import contextlib
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ async def open_installation(
     *, comfyui: str = "", processes: Mapping[str, Sequence[str]] = FRONT_AND_BACK
 ) -> AsyncIterator[Machine]:
     """Starts an installation and waits until every member serves. Its logs go with it."""
-    configure_logging(member="bench", level="warning")
+    configure_logging(member="bench", level="warning", to=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="comfyfleet-bench-") as folder:
         plan = MachinePlan(
             state=Path(folder) / "state",

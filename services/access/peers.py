@@ -28,7 +28,7 @@ class EventFacts:
         event.time.FromDatetime(self._clock.now())
         return OutboxEvent(
             id=event.id,
-            subject=f"comfyfleet.{credential.team_id or FLEET}.access.credential-revoked",
+            subject=f"comfyfleet.{credential.team_id or FLEET}.access.credential_revoked",
             body=event.SerializeToString(),
             request_id=request_id,
         )

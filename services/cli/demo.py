@@ -1,5 +1,6 @@
 """`comfyfleet demo`: from nothing to a picture, with everything visible."""
 
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -44,7 +45,7 @@ def demo(
 
 
 async def _demo(plan: MachinePlan, *, once: bool) -> None:
-    configure_logging(member="demo", level="warning")
+    configure_logging(member="demo", level="warning", to=sys.stderr)
     stop = stop_event()
     notices.print(f"starting; logs are in {plan.log_folder}", markup=False)
     try:

@@ -12,7 +12,7 @@
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import grpc
@@ -50,14 +50,17 @@ class CommandFailed(Exception):
         self.status = status
 
 
-def invoke(command: Coroutine[Any, Any, None]) -> None:
+def invoke(
+    command: Coroutine[Any, Any, None], *, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+) -> None:
     """Runs the coroutine to its end.
 
     Raises:
         typer.Exit: With the status of the table above, when it did not succeed.
     """
     try:
-        asyncio.run(command)
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(command)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except CommandFailed as failure:

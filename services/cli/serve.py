@@ -1,10 +1,10 @@
 """`comfyfleet serve`: run members in this process until told to stop."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -35,11 +35,16 @@ def serve(
             await stop.wait()
             asyncio.get_running_loop().call_later(_SHUTDOWN_SECONDS, _die)
 
-    with contextlib.suppress(ImportError):
-        import uvloop
+    invoke(command(), loop_factory=_fast_loop())
 
-        uvloop.install()
-    invoke(command())
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where the platform has it."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _stop_requested() -> asyncio.Event:

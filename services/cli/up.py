@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +57,7 @@ def grpc_port_for(port: int, grpc_port: int | None) -> int:
 
 
 async def _up(plan: MachinePlan, *, as_json: bool) -> None:
-    configure_logging(member="up")
+    configure_logging(member="up", to=sys.stderr)
     stop = stop_event()
     try:
         async with open_machine(plan) as machine:

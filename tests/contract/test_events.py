@@ -140,7 +140,7 @@ async def test_every_ephemeral_consumer_gets_each_fact(nats: Nats) -> None:
         # Only what happens after its making reaches an ephemeral consumer: repeat until both have begun.
         for received in (first, second):
             while not received.bodies:
-                outbox.add("comfyfleet.t1.access.credential-revoked", b"c1")
+                outbox.add("comfyfleet.t1.access.credential_revoked", b"c1")
                 relay.wake()
                 waiting = asyncio.create_task(received.until(lambda one=received: bool(one.bodies)))  # type: ignore[misc]
                 await asyncio.wait({waiting}, timeout=0.2)
