@@ -1,10 +1,10 @@
 """Records of files and the places of their bytes."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, func, select, text, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
@@ -12,7 +12,7 @@ from services.common.errors import AlreadyExists
 from services.common.sql import Database
 from services.file.model.access import output_limit
 from services.file.model.fact import FactType, Occasion
-from services.file.model.file import Content, File, StoredFile
+from services.file.model.file import Content, File, Origin, StoredFile
 from services.file.store.rows import (
     BATCH,
     Row,
@@ -26,6 +26,24 @@ from services.file.store.rows import (
     visible,
 )
 from services.file.store.tables import BINDING, CONTENT, FILE
+
+# Made once: making a statement costs more than SQLite takes to execute it.
+_INSERT_FILE = insert(FILE)
+_OUTPUT_AND_TOTAL = select(
+    func.max(
+        case(
+            (
+                and_(
+                    FILE.c.origin_node_id == bindparam("node_id"),
+                    FILE.c.origin_key == bindparam("key"),
+                    FILE.c.origin_position == bindparam("position"),
+                ),
+                FILE.c.id,
+            )
+        )
+    ).label("id"),
+    func.coalesce(func.sum(FILE.c.size_bytes), 0).label("total"),
+).where(FILE.c.origin_run_id == bindparam("run_id"), FILE.c.origin_attempt == bindparam("attempt"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +88,10 @@ class FileStore:
 
     async def attempt_bytes(self, run_id: str, attempt: int) -> int:
         """How many bytes of outputs the attempt has stored."""
-        return await self._database.read(lambda session: _attempt_bytes(session, run_id, attempt))
+        total = select(func.coalesce(func.sum(FILE.c.size_bytes), 0)).where(
+            FILE.c.origin_run_id == run_id, FILE.c.origin_attempt == attempt
+        )
+        return int(await self._database.read(lambda session: session.connection().execute(total).scalar_one()))
 
     async def add(self, addition: Addition, occasion: Occasion) -> Added:
         """Make the record and tell of it, in one transaction.
@@ -131,30 +152,21 @@ def _stored(session: Session, condition: ColumnElement[bool]) -> StoredFile | No
     return StoredFile(file=file_of(row), content=Content(body=row["body"], blob_key=row["blob_key"]))
 
 
-def _attempt_bytes(session: Session, run_id: str, attempt: int) -> int:
-    total = select(func.coalesce(func.sum(FILE.c.size_bytes), 0)).where(
-        FILE.c.origin_run_id == run_id, FILE.c.origin_attempt == attempt
-    )
-    return int(session.connection().execute(total).scalar_one())
-
-
 def _add(session: Session, addition: Addition, occasion: Occasion) -> Added:
     freed: Sequence[str] = ()
-    same = _same_request(addition)
-    if same is not None:
-        rows = locked_files(session, same)
-        if rows and _is_over(rows[0], occasion.at):
-            freed = delete_files(session, rows, occasion)
-        elif rows:
+    same_id = _same_request(session, addition)
+    if same_id is not None:
+        rows = locked_files(session, FILE.c.id == same_id)
+        if rows and not _is_over(rows[0], occasion.at):
             return _replay(session, addition, rows[0])
-    _check_limit(session, addition)
+        freed = delete_files(session, rows, occasion)
     content, took = add_content(session, addition.file, addition.content)
     values = {
         **values_of(addition.file),
         "request_id": addition.request_id,
         "request_hash": addition.request_hash,
     }
-    session.connection().execute(FILE.insert().values(**values))
+    session.connection().execute(_INSERT_FILE, values)
     tell(session, FactType.FILE_STORED, values, occasion)
     return Added(
         stored=StoredFile(file=addition.file, content=content),
@@ -164,20 +176,29 @@ def _add(session: Session, addition: Addition, occasion: Occasion) -> Added:
     )
 
 
-def _same_request(addition: Addition) -> ColumnElement[bool] | None:
-    """The condition of a record that this request has made before; None: it cannot be recognised."""
-    origin = addition.file.origin
-    if origin is not None:
-        return and_(
-            FILE.c.origin_run_id == origin.run_id,
-            FILE.c.origin_attempt == origin.attempt,
-            FILE.c.origin_node_id == origin.node_id,
-            FILE.c.origin_key == origin.key,
-            FILE.c.origin_position == origin.position,
-        )
-    if addition.request_id is not None:
-        return and_(FILE.c.team_id == addition.file.team_id, FILE.c.request_id == addition.request_id)
-    return None
+def _same_request(session: Session, addition: Addition) -> str | None:
+    """The id of the record that this request made before. An output that is new must fit into what its attempt may."""
+    file = addition.file
+    if file.origin is not None:
+        same_id, total = _output_and_total(session, file.origin)
+        limit = addition.max_attempt_bytes
+        if same_id is None and limit is not None and total + file.size_bytes > limit:
+            raise output_limit()
+        return same_id
+    if addition.request_id is None:
+        return None
+    same = select(FILE.c.id).where(FILE.c.team_id == file.team_id, FILE.c.request_id == addition.request_id)
+    return session.connection().execute(same).scalar_one_or_none()
+
+
+def _output_and_total(session: Session, origin: Origin) -> tuple[str | None, int]:
+    """The record of just this output, if there is one, and how many bytes of outputs the attempt has."""
+    if session.get_bind().dialect.name == "postgresql":
+        # Two outputs at once must not both find room for themselves.
+        lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:run, :attempt))")
+        session.connection().execute(lock, {"run": origin.run_id, "attempt": origin.attempt})
+    found = session.connection().execute(_OUTPUT_AND_TOTAL, asdict(origin)).one()
+    return found.id, int(found.total)
 
 
 def _is_over(row: Row, now: datetime) -> bool:
@@ -193,18 +214,6 @@ def _replay(session: Session, addition: Addition, row: Row) -> Added:
     stored = _stored(session, FILE.c.id == row["id"])
     assert stored is not None
     return Added(stored=stored, created=False, took_content=False)
-
-
-def _check_limit(session: Session, addition: Addition) -> None:
-    origin, limit = addition.file.origin, addition.max_attempt_bytes
-    if origin is None or limit is None:
-        return
-    if session.get_bind().dialect.name == "postgresql":
-        # Two outputs at once must not both find room for themselves.
-        lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:run, :attempt))")
-        session.connection().execute(lock, {"run": origin.run_id, "attempt": origin.attempt})
-    if _attempt_bytes(session, origin.run_id, origin.attempt) + addition.file.size_bytes > limit:
-        raise output_limit()
 
 
 def _delete(session: Session, team_id: str, file_id: str, occasion: Occasion) -> Deletion:

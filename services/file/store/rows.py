@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, insert, or_, select
+from sqlalchemy import ColumnElement, Table, delete, exists, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session
 
@@ -17,6 +17,16 @@ BATCH = 200
 """Most files that one background unit touches (EXECUTION C4)."""
 
 Row = Mapping[Any, Any]
+
+# Made once: making a statement costs more than SQLite takes to execute it.
+_INSERT_NEW = {
+    table.name: {
+        "sqlite": sqlite.insert(table).on_conflict_do_nothing(),
+        "postgresql": postgresql.insert(table).on_conflict_do_nothing(),
+    }
+    for table in (CONTENT, BINDING)
+}
+_INSERT_FACT = insert(FACT)
 
 
 def file_of(row: Row) -> File:
@@ -77,11 +87,10 @@ def visible(now: datetime) -> ColumnElement[bool]:
     return or_(FILE.c.expires_at.is_(None), FILE.c.expires_at > now)
 
 
-def insert_new(session: Session, table: Any, values: Mapping[str, Any]) -> bool:
-    """Insert a row unless one of its unique values is taken; whether it was."""
-    on_postgres = session.get_bind().dialect.name == "postgresql"
-    statement = (postgresql.insert if on_postgres else sqlite.insert)(table).values(**values).on_conflict_do_nothing()
-    return bool(session.connection().execute(statement).rowcount)
+def insert_new(session: Session, table: Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row unless one of its unique values is taken; whether it was inserted."""
+    statement = _INSERT_NEW[table.name][session.get_bind().dialect.name]
+    return session.connection().execute(statement, values).rowcount > 0
 
 
 def locked_files(session: Session, condition: ColumnElement[bool], *, limit: int | None = None) -> Sequence[Row]:
@@ -103,10 +112,10 @@ def add_content(session: Session, file: File, content: Content) -> tuple[Content
         "body": content.body,
         "blob_key": content.blob_key,
     }
-    present = select(CONTENT.c.body, CONTENT.c.blob_key).where(CONTENT.c.sha256 == file.sha256).with_for_update()
     while True:
         if insert_new(session, CONTENT, values):
             return content, True
+        present = select(CONTENT.c.body, CONTENT.c.blob_key).where(CONTENT.c.sha256 == file.sha256).with_for_update()
         row = connection.execute(present).one_or_none()
         if row is not None:  # None: it was deleted since the insertion met it
             return Content(body=row.body, blob_key=row.blob_key), False
@@ -148,4 +157,4 @@ def tell(session: Session, type_: FactType, row: Row, occasion: Occasion) -> Non
         "origin_run_id": row["origin_run_id"],
         "request_id": occasion.request_id,
     }
-    session.connection().execute(insert(FACT).values(**values))
+    session.connection().execute(_INSERT_FACT, values)
