@@ -12,7 +12,7 @@
 7. Words that describe nodes: `tooltip`, `description`, `output_tooltips`. Choices of models: the stand-in has some.
 8. `/system_stats`: names, types and structure only. Model lists: structure only.
 9. Progress that a node reports by the clock (floats): how often is not compared, only that.
-10. Pictures: equal pixels for what is lossless; size and format for the rest. Media that cannot be encoded: format.
+10. Pictures: equal pixels, but for the last bit, for what is lossless; size and format for others. Other media: format.
 11. `Etag`, `Last-Modified`, sizes of files that a server wrote, `Transfer-Encoding`, `Date`.
 12. Where a `status` stands among reports of progress: it is sent when some other request comes in.
 13. What a socket sees of a node's work that it joins, or leaves, in the middle.
@@ -22,7 +22,7 @@ import json
 import re
 from typing import Any
 
-from conformance.recording import is_item
+from tests.conformance.recording import is_item
 
 Json = Any
 TEMP_NAME = re.compile(r"ComfyUI_temp_[a-z]{5}_\d{5}_")

@@ -8,17 +8,16 @@ import asyncio
 import io
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 from aiohttp import WSMsgType
 from yarl import URL
 
-from conformance import picture
-from conformance.normal import Names, is_report, normal, settled, types_only
-from conformance.recording import Event, Recording, bytes_of
+from tests.conformance import picture
+from tests.conformance.normal import Names, is_report, normal, settled, types_only
+from tests.conformance.recording import Event, Recording, bytes_of
 
 Json = Any
 DEADLINE_SECONDS = 20.0
@@ -28,6 +27,22 @@ STRUCTURE_ONLY = re.compile(r"^(/api)?/(system_stats|extensions|embeddings|model
 UNSERVED = re.compile(r"^(/api)?/(users|settings|workflow_templates|experiment/models|userdata|internal/.*)(\?.*)?$")
 """The original's web pages use these; the stand-in has no web pages, and answers 404."""
 COMPARED_HEADERS = ("Content-Type", "Content-Disposition", "Accept-Ranges", "Connection")
+
+
+class Server(Protocol):
+    """A server that the replay may kill and start again, where the recorder did."""
+
+    async def start(self) -> str:
+        """Lets it serve, if it does not, and gives its address."""
+        ...
+
+    async def kill(self) -> None:
+        """Ends it at once."""
+        ...
+
+    def note(self, text: str) -> None:
+        """What the recorder noted, for what it did beside the protocol."""
+        ...
 
 
 @dataclass
@@ -63,18 +78,11 @@ def _frame(message: aiohttp.WSMessage) -> Json:
 class Replay:
     """One scenario against one server. `problems` are the differences found."""
 
-    def __init__(
-        self,
-        recording: Recording,
-        session: aiohttp.ClientSession,
-        *,
-        base: str,
-        on_note: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, recording: Recording, session: aiohttp.ClientSession, *, server: Server) -> None:
         self._recording = recording
-        self._on_note = on_note
+        self._server = server
         self._session = session
-        self._base = base
+        self._base = ""
         self._names = Names()
         self._connections: dict[str, Connection] = {}
         self._expected: dict[str, list[Json]] = {}
@@ -82,6 +90,7 @@ class Replay:
 
     async def run(self) -> None:
         """Plays the whole scenario."""
+        self._base = await self._server.start()
         for _ in range(self._recording.posted_before_first_number()):
             async with self._session.post(f"{self._base}/prompt", json={}) as answer:
                 assert answer.status == 400
@@ -96,15 +105,18 @@ class Replay:
                 self._expected.setdefault(event.client, []).append(_recorded_frame(event.content))
             case "note":
                 await self._reach()
-                self._on_note(str(event.content["text"]))
+                self._server.note(str(event.content["text"]))
             case "ws_open":
                 await self._reach()
+                self._base = await self._server.start()
                 await self._open(event)
             case "ws_send":
                 await self._reach()
                 await self._connections[event.client].socket.send_str(event.content["text"])
             case "ws_close":
                 await self._reach()
+                if event.content["initiated_by"] != "recorder":
+                    await self._lose(event)
                 await self._close(event.client)
             case "http":
                 await self._reach()
@@ -122,7 +134,9 @@ class Replay:
         compress = 15 if event.client == "W" else 0
         await self._flush()
         try:
-            socket = await self._session.ws_connect(self._base + path, headers=headers, compress=compress, autoping=False)
+            socket = await self._session.ws_connect(
+                self._base + path, headers=headers, compress=compress, autoping=False
+            )
         except aiohttp.WSServerHandshakeError as refused:
             if refused.status != event.content.get("status", 403):
                 self.problems.append(f"socket {event.client}: {refused.status}")
@@ -178,11 +192,19 @@ class Replay:
         await connection.socket.close()
         await connection.reader
 
+    async def _lose(self, event: Event) -> None:
+        """The server dies; its socket has to end as the recorded one did."""
+        connection = self._connections[event.client]
+        await self._server.kill()
+        assert connection.reader is not None
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await connection.reader
+        if connection.socket.close_code != event.content["close_code"]:
+            self.problems.append(f"{event.client}: close code {connection.socket.close_code}")
+
     def _compare_frames(self, client: str) -> None:
         ours = [_comparable(frame) for frame in settled(self._connections[client].frames)]
-        expected = [
-            _comparable(self._names.translate_json(frame)) for frame in settled(self._expected[client])
-        ]
+        expected = [_comparable(self._names.translate_json(frame)) for frame in settled(self._expected[client])]
         for place, (left, right) in enumerate(zip(expected, ours, strict=False)):
             if left != right:
                 self.problems.append(f"{client} frame {place}:\n  recorded {left}\n  ours     {right}")
@@ -196,7 +218,7 @@ class Replay:
         is_read = request["method"] == "GET"
         label = f"{request['method']} {request['path']} [{content.get('label')}]"
         if "error" in content:
-            self.problems.append(f"{label}: recorded without an answer")
+            await self._be_refused(label, request["path"])
             return
         problem: str | None = None
         try:
@@ -210,6 +232,13 @@ class Replay:
             pass
         if problem is not None:
             self.problems.append(f"{label}: {problem}")
+
+    async def _be_refused(self, label: str, path: str) -> None:
+        try:
+            async with self._session.get(self._base + path) as answer:
+                self.problems.append(f"{label}: answered {answer.status} after its death")
+        except aiohttp.ClientConnectorError:
+            return
 
     async def _ask(self, request: dict[str, Json], recorded: dict[str, Json]) -> str | None:
         url = URL(self._base + self._names.translate(request["path"]), encoded="%" in request["path"])
@@ -277,6 +306,8 @@ def _body(request: dict[str, Json], names: Names) -> Any:
         return json.dumps(names.translate_json(request["json"])).encode()
     if "raw_body" in request:
         raw = request["raw_body"]
+        if raw is not None and (size := re.fullmatch(r"<(\d+) bytes>", raw)):
+            return io.BytesIO(bytes(int(size[1])))
         return None if raw is None else raw.replace("\ufffd", "\udcff").encode("utf-8", "surrogateescape")
     if "multipart" not in request:
         return None
@@ -285,7 +316,9 @@ def _body(request: dict[str, Json], names: Names) -> Any:
         if "filename" in part:
             content = bytes_of(part)
             filled = content if content is not None else b"\0" * part["bytes"]
-            form.add_field(part["name"], io.BytesIO(filled), filename=part["filename"], content_type=part["content_type"])
+            form.add_field(
+                part["name"], io.BytesIO(filled), filename=part["filename"], content_type=part["content_type"]
+            )
         else:
             form.add_field(part["name"], part["value"])
     return form

@@ -1,16 +1,17 @@
 """The stand-in behaves as a real ComfyUI server was recorded to behave."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from conformance.recorded_nodes import recorded_nodes
-from conformance.recording import Recording, canonical, load, traces
-from conformance.replay import Replay
 
 from services.standin.server import open_standin
+from tests.conformance.recorded_nodes import recorded_nodes
+from tests.conformance.recording import Recording, canonical, load, traces
+from tests.conformance.replay import Replay
 
 SCENARIOS = (
     "01-simple-success",
@@ -27,9 +28,11 @@ SCENARIOS = (
     "09-queueing",
     "09b-extra-data",
     "10-two-clients-and-reconnect",
+    "11-server-death",
     "12-endpoints",
 )
-"""10b and 15 are summaries without exchanges; 11 has a test of its own, since its server dies."""
+WITHOUT_EXCHANGES = {"10b-stalled-client", "15-queue-size"}
+"""Summaries: what they say is tried in test_summaries.py."""
 
 
 @pytest.fixture
@@ -39,6 +42,45 @@ def recordings() -> Path:
     if folder is None:
         pytest.skip("COMFYUI_TRACES names no directory with recordings of a ComfyUI server")
     return folder
+
+
+class Standin:
+    """A stand-in that can die and come back on its port and folder."""
+
+    def __init__(self, recording: Recording, folder: Path) -> None:
+        self._order = recorded_order(recording)
+        self._folder = folder
+        self._life = AsyncExitStack()
+        self._port = 0
+        self._url = ""
+
+    async def start(self) -> str:
+        """Lets it serve, if it does not."""
+        if not self._url:
+            server = await self._life.enter_async_context(
+                open_standin(
+                    folder=self._folder, port=self._port, extra_nodes=recorded_nodes(), order_outputs=self._order
+                )
+            )
+            self._port, self._url = server.port, server.url
+        return self._url
+
+    async def kill(self) -> None:
+        """Drops its connections and its port."""
+        await self._life.aclose()
+        self._url = ""
+
+    def note(self, text: str) -> None:
+        """The one thing that the recorder did on the server's disk."""
+        if text.startswith("the saved file is deleted"):
+            (self._folder / "output" / "s03_00001_.png").unlink()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """One client."""
+    async with aiohttp.ClientSession() as opened:
+        yield opened
 
 
 def recorded_order(recording: Recording) -> Callable[[dict[str, Any], list[str]], list[str]]:
@@ -53,21 +95,20 @@ def recorded_order(recording: Recording) -> Callable[[dict[str, Any], list[str]]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_standin_answers_as_recorded(name: str, recordings: Path, tmp_path: Path) -> None:
+async def test_standin_answers_as_recorded(
+    name: str, recordings: Path, tmp_path: Path, session: aiohttp.ClientSession
+) -> None:
     """Every request of a scenario gets the recorded answer, and every connection the recorded frames."""
     recording = load(recordings / f"{name}.jsonl")
-    async with (
-        open_standin(
-            folder=tmp_path, extra_nodes=recorded_nodes(), order_outputs=recorded_order(recording)
-        ) as server,
-        aiohttp.ClientSession() as session,
-    ):
-
-        def act(note: str) -> None:
-            """What the recorder did beside the protocol."""
-            if note.startswith("the saved file is deleted"):
-                (tmp_path / "output" / "s03_00001_.png").unlink()
-
-        replay = Replay(recording, session, base=server.url, on_note=act)
+    server = Standin(recording, tmp_path)
+    replay = Replay(recording, session, server=server)
+    try:
         await replay.run()
+    finally:
+        await server.kill()
     assert not replay.problems, "\n".join(replay.problems)
+
+
+def test_every_recording_is_replayed(recordings: Path) -> None:
+    """No scenario of the directory is left out."""
+    assert {path.stem for path in recordings.glob("*.jsonl")} == {*SCENARIOS, *WITHOUT_EXCHANGES}

@@ -15,6 +15,7 @@ from services.standin.nodes import (
     trial,
     video,
 )
+from services.standin.nodes.tooltips import with_tooltips
 
 
 def all_nodes() -> list[NodeDefinition]:
@@ -33,4 +34,4 @@ def all_nodes() -> list[NodeDefinition]:
         video,
         trial,
     )
-    return [definition for family in families for definition in family.nodes()]
+    return [with_tooltips(definition) for family in families for definition in family.nodes()]

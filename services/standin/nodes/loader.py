@@ -210,6 +210,7 @@ def _patches() -> list[NodeDefinition]:
             optional={"strength": number(1.0, 0.0, 1.0, 0.01)},
             outputs=("MODEL",),
             display_name="Differential Diffusion",
+            marks={"experimental": True},
             category="_for_testing",
             python_module="comfy_extras.nodes_differential_diffusion",
             style=Style.SCHEMA,
