@@ -1,24 +1,12 @@
 """Event streams resume; facts between rooms act within a second."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
 
 from tests.journey.client import Client
 from tests.journey.graphs import photo, picture_graph, resize_graph
-
-
-async def within(seconds: float, holds: Callable[[], Awaitable[bool]]) -> bool:
-    """Whether something came to hold in time; asked again and again."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not await holds():
-                await asyncio.wait({asyncio.ensure_future(asyncio.Event().wait())}, timeout=0.02)
-    except TimeoutError:
-        return False
-    return True
+from tests.servers.eventually import eventually
 
 
 async def test_dropped_watcher_resumes_and_sees_every_event_once(client: Client) -> None:
@@ -71,7 +59,7 @@ async def test_inputs_to_be_deleted_are_gone_within_a_second_of_the_end(client: 
         status, _ = await client.call("GET", f"/v1/files/{file['id']}")
         return status == 404
 
-    assert await within(1.0, gone)
+    assert await eventually(gone, within_seconds=1.0)
 
 
 async def test_revoked_key_is_refused_within_a_second(client: Client) -> None:
@@ -91,4 +79,4 @@ async def test_revoked_key_is_refused_within_a_second(client: Client) -> None:
             answers = [await other.call("GET", path) for path in ("/v1/runs", "/v1/files", "/v1/workflows")]
             return all(status == 401 for status, _ in answers)
 
-        assert await within(1.0, refused)
+        assert await eventually(refused, within_seconds=1.0)
