@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -23,7 +23,6 @@ EVENTS_KEPT = 256
 """A watcher that has not taken so many events reads rows instead."""
 INTEREST_EVERY = timedelta(seconds=3)
 INTEREST_LASTS = timedelta(seconds=10)
-_PREFIX = "comfyfleet-hint"
 
 
 class Hints(Protocol):
@@ -33,8 +32,8 @@ class Hints(Protocol):
         """Send a word; returns at once, whether or not anybody can be reached."""
         ...
 
-    def subscribe(self, subject: str, callback: Callable[[str, bytes], None]) -> Callable[[], None]:
-        """Call `callback(subject, payload)` for each word on `subject` (NATS wildcards), until the answer is called."""
+    def subscribed(self, pattern: str, callback: Callable[[str, bytes], None]) -> AbstractContextManager[None]:
+        """Call `callback(subject, payload)` for each word on `pattern` (NATS wildcards), until the answer is left."""
         ...
 
 
@@ -65,15 +64,9 @@ class RunWatcher:
         self._preview: RunPreview | None = None
         self._arrived = asyncio.Event()
 
-    async def wait(self, timeout: timedelta) -> None:
-        """Return when something arrived, or when the time is up."""
-        if self._arrived.is_set():
-            return
-        try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                await self._arrived.wait()
-        except TimeoutError:
-            return
+    async def wait(self, timeout: timedelta) -> bool:
+        """True when something arrived, False when the time is up."""
+        return await _wait(self._arrived, timeout)
 
     def take(self) -> Arrivals:
         """What arrived since the last call."""
@@ -120,13 +113,9 @@ class ChangeWatcher:
         self._run_ids: dict[str, None] = {}
         self._arrived = asyncio.Event()
 
-    async def wait(self, timeout: timedelta) -> None:
-        """Return when a run changed, or when the time is up."""
-        try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                await self._arrived.wait()
-        except TimeoutError:
-            return
+    async def wait(self, timeout: timedelta) -> bool:
+        """True when a run changed, False when the time is up."""
+        return await _wait(self._arrived, timeout)
 
     def take(self) -> list[str]:
         """Runs, of whatever team, that changed since the last call."""
@@ -186,14 +175,14 @@ class RunFeed:
         for change_watcher in self._change_watchers:
             change_watcher.give(run_id)
         word = {"sequence": events[-1].sequence, "replica": self._replica}
-        self._hints.publish(f"{_PREFIX}.run.{run_id}", json.dumps(word).encode())
+        self._hints.publish(f"run.{run_id}", json.dumps(word).encode())
 
     def progress(self, run_id: str, progress: RunProgress) -> None:
         """Pass on how far a run is."""
         for watcher in self._watchers.get(run_id, ()):
             watcher.give_progress(progress)
         word = {"progress": progress.to_json(), "replica": self._replica}
-        self._hints.publish(f"{_PREFIX}.progress.{run_id}", json.dumps(word).encode())
+        self._hints.publish(f"progress.{run_id}", json.dumps(word).encode())
 
     def preview(self, run_id: str, preview: RunPreview) -> None:
         """Pass on a picture."""
@@ -206,7 +195,7 @@ class RunFeed:
             "number": preview.number,
             "replica": self._replica,
         }
-        self._hints.publish(f"{_PREFIX}.preview.{run_id}", json.dumps(head).encode() + b"\n" + preview.image)
+        self._hints.publish(f"preview.{run_id}", json.dumps(head).encode() + b"\n" + preview.image)
 
     def preview_wanted(self, run_id: str) -> bool:
         """Whether somebody, here or elsewhere, watches the run's previews or did within the last ten seconds."""
@@ -220,17 +209,15 @@ class RunFeed:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Hear other replicas, meanwhile."""
-        ends = [
-            self._hints.subscribe(f"{_PREFIX}.run.*", self._hear_events),
-            self._hints.subscribe(f"{_PREFIX}.progress.*", self._hear_progress),
-            self._hints.subscribe(f"{_PREFIX}.preview.*", self._hear_preview),
-            self._hints.subscribe(f"{_PREFIX}.watching.*", self._hear_interest),
-        ]
-        try:
+        with ExitStack() as stack:
+            for pattern, callback in (
+                ("run.*", self._hear_events),
+                ("progress.*", self._hear_progress),
+                ("preview.*", self._hear_preview),
+                ("watching.*", self._hear_interest),
+            ):
+                stack.enter_context(self._hints.subscribed(pattern, callback))
             yield
-        finally:
-            for end in ends:
-                end()
 
     async def keep_interest(self) -> None:
         """Repeat, for ever, which runs' previews are watched here; forget what others no longer repeat."""
@@ -246,7 +233,7 @@ class RunFeed:
 
     def _say_interest(self, run_id: str) -> None:
         self._note_interest(run_id)
-        self._hints.publish(f"{_PREFIX}.watching.{run_id}", json.dumps({"replica": self._replica}).encode())
+        self._hints.publish(f"watching.{run_id}", json.dumps({"replica": self._replica}).encode())
 
     def _note_interest(self, run_id: str) -> None:
         is_new = not (self._wanted_until.get(run_id, 0.0) > _now())
@@ -291,6 +278,16 @@ class RunFeed:
     def _hear_interest(self, subject: str, payload: bytes) -> None:
         if json.loads(payload)["replica"] != self._replica:
             self._note_interest(_run_of(subject))
+
+
+async def _wait(arrived: asyncio.Event, timeout: timedelta) -> bool:
+    if arrived.is_set():
+        return True
+    try:
+        async with asyncio.timeout(timeout.total_seconds()):
+            return await arrived.wait()
+    except TimeoutError:
+        return False
 
 
 def _run_of(subject: str) -> str:

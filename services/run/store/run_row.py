@@ -15,6 +15,7 @@ def run_of(row: RowMapping) -> Run:
     values = dict(row)
     values["state"] = RunState(values["state"])
     values["timeout"] = timedelta(milliseconds=values.pop("timeout_ms"))
+    del values["precedence"]
     values["error"] = RunError.from_json(values["error"]) if values["error"] else None
     values["tags"] = tuple(values["tags"])
     values["tag_match"] = TagMatch(values["tag_match"])
@@ -27,6 +28,7 @@ def row_of(run: Run) -> dict[str, Any]:
     values = {name: getattr(run, name) for name in Run.__slots__}
     values["state"] = run.state.value
     values["timeout_ms"] = round(values.pop("timeout") / timedelta(milliseconds=1))
+    values["precedence"] = -run.priority
     values["error"] = run.error.to_json() if run.error else None
     values["labels"] = dict(run.labels)
     values["tags"] = list(run.tags)

@@ -31,7 +31,7 @@ class RunRow(RoomTable, table=True):
     __tablename__ = "run"
     __table_args__ = (
         # Heads of (class, team) lists (EXECUTION B1).
-        Index("ix_run_queue", "class_id", "team_id", text("priority DESC"), "queued_at", **_where("state = 'QUEUED'")),
+        Index("ix_run_queue", "class_id", "team_id", "precedence", "queued_at", **_where("state = 'QUEUED'")),
         Index("ix_run_team", "team_id", "id"),
         Index("ix_run_changed", "team_id", "change_time"),
         Index("ix_run_runner", "runner_id", **_where("state IN ('DISPATCHED', 'RUNNING')")),
@@ -53,6 +53,8 @@ class RunRow(RoomTable, table=True):
     retry_on_lost: bool
     class_id: str
     priority: int
+    precedence: int
+    """Minus `priority`: the index of the queue ascends in all of its columns, or Alembic could not compare it."""
     timeout_ms: int = Field(sa_type=BigInteger)
     create_time: datetime = Field(sa_type=UtcDateTime)
     change_time: datetime = Field(sa_type=UtcDateTime)
