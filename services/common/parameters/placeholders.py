@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _FORM = re.compile(r"\$(text|choice|file|random|timestamp)\((.*)\)", re.DOTALL)
-_NAME = re.compile(r"[^\s,()$#][^,()\x00-\x1f]{0,127}")
+_NAME = re.compile(r"[^\s,()$#\x7f][^,()\x00-\x1f\x7f]{0,127}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 

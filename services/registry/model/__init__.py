@@ -1,0 +1,1 @@
+"""What the registry knows, without any I/O."""
