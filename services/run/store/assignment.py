@@ -13,6 +13,7 @@ from services.run.model.desire import UNKNOWN_WORK
 from services.run.model.event import attempt_started, state_changed
 from services.run.model.placement import OpenRunner, Placement, WaitingRun, work_key
 from services.run.model.requirements import Requirements
+from services.run.model.run import Run
 from services.run.model.state import RunState
 from services.run.store.events import append_events
 from services.run.store.tables import CLASS, DISPATCHER, RUN, RUN_ATTEMPT, RUNNER, RUNNER_SLOT
@@ -49,7 +50,7 @@ _HEADS = (
         RUN.c.workflow_version,
     )
     .where(IS_QUEUED, RUN.c.class_id == bindparam("of_class"), RUN.c.team_id == bindparam("of_team"))
-    .order_by(RUN.c.priority.desc(), RUN.c.queued_at)
+    .order_by(RUN.c.precedence, RUN.c.queued_at)
     .limit(bindparam("most"))
 )
 _NEXT_LIST = (
@@ -155,6 +156,13 @@ def assign(session: Session, tally: Tally, placement: Placement, *, now: datetim
     tally.share(run.team_id, queued=-1, active=1, charge=UNKNOWN_WORK if predicted is None else predicted)
     tally.touch(placement.dispatcher_id)
     return Assignment(run=dispatched, events=events, dispatcher_id=placement.dispatcher_id)
+
+
+def release_queued(session: Session, run: Run) -> None:
+    """The run waits no more, without having been given to a runner."""
+    tally = Tally()
+    tally.share(run.team_id, queued=-1)
+    tally.write(session)
 
 
 def others_wait(session: Session, run_id: str, class_id: str) -> bool:

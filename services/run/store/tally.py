@@ -4,21 +4,33 @@ They are written last and in one order, so that two units wait for one another s
 """
 
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import bindparam, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import Session
 
 from services.run.store.tables import DISPATCHER, TEAM_SHARE
 
-_SHARE = (
-    update(TEAM_SHARE)
-    .where(TEAM_SHARE.c.team_id == bindparam("team"))
-    .values(
-        queued=TEAM_SHARE.c.queued + bindparam("more_queued"),
-        active=TEAM_SHARE.c.active + bindparam("more_active"),
-        virtual_seconds=TEAM_SHARE.c.virtual_seconds + bindparam("more_seconds"),
-    )
-)
+_ADDED = {
+    "queued": TEAM_SHARE.c.queued + bindparam("more_queued"),
+    "active": TEAM_SHARE.c.active + bindparam("more_active"),
+    "virtual_seconds": TEAM_SHARE.c.virtual_seconds + bindparam("more_seconds"),
+}
+_SHARE = update(TEAM_SHARE).where(TEAM_SHARE.c.team_id == bindparam("team")).values(_ADDED)
+_FIRST: dict[str, Any] = {
+    "team_id": bindparam("team"),
+    "queued": bindparam("more_queued"),
+    "active": bindparam("more_active"),
+    "virtual_seconds": bindparam("more_seconds"),
+}
+_UPSERT = {
+    "sqlite": sqlite_insert(TEAM_SHARE).values(_FIRST).on_conflict_do_update(index_elements=["team_id"], set_=_ADDED),
+    "postgresql": postgres_insert(TEAM_SHARE)
+    .values(_FIRST)
+    .on_conflict_do_update(index_elements=["team_id"], set_=_ADDED),
+}
 _VERSION = update(DISPATCHER).where(DISPATCHER.c.id == bindparam("dispatcher")).values(version=DISPATCHER.c.version + 1)
 
 
@@ -38,12 +50,13 @@ class Tally:
         """The dispatcher's executions change: its version grows by one."""
         self.dispatcher_ids.add(dispatcher_id)
 
-    def write(self, session: Session) -> None:
-        """Write all of it."""
+    def write(self, session: Session, *, new_teams: bool = False) -> None:
+        """Write all of it. `new_teams`: whether a team may have no row yet, since it never had a run."""
         connection = session.connection()
+        statement = _UPSERT[session.get_bind().dialect.name] if new_teams else _SHARE
         for team_id, (queued, active, seconds) in sorted(self._shares.items()):
             if queued or active or seconds:
                 values = {"team": team_id, "more_queued": queued, "more_active": active, "more_seconds": seconds}
-                connection.execute(_SHARE, values)
+                connection.execute(statement, values)
         for dispatcher_id in sorted(self.dispatcher_ids):
             connection.execute(_VERSION, {"dispatcher": dispatcher_id})
