@@ -15,7 +15,8 @@ _BOTH: tuple[tuple[str, int], ...] = (
 
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     *_BOTH,
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    # Core's name for the smallest interval between received pings; without it ours are answered by too_many_pings.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     # Two servers on one port by accident would share its calls.
     ("grpc.so_reuseport", 0),
 )
