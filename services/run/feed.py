@@ -133,8 +133,10 @@ class ChangeWatcher:
 class RunFeed:
     """The watchers of this replica, and its voice to the others."""
 
-    def __init__(self, *, hints: Hints) -> None:
+    def __init__(self, *, hints: Hints, announced: Callable[[], None] | None = None) -> None:
+        """`announced` is called after each announcement: something was committed that other rooms are told of."""
         self._hints = hints
+        self._announced = announced
         self._replica = new_id()
         self._watchers: dict[str, list[RunWatcher]] = {}
         self._change_watchers: list[ChangeWatcher] = []
@@ -176,6 +178,8 @@ class RunFeed:
             change_watcher.give(run_id)
         word = {"sequence": events[-1].sequence, "replica": self._replica}
         self._hints.publish(f"run.{run_id}", json.dumps(word).encode())
+        if self._announced is not None:
+            self._announced()
 
     def progress(self, run_id: str, progress: RunProgress) -> None:
         """Pass on how far a run is."""

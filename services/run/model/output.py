@@ -62,5 +62,7 @@ def output_name(*, keys: Mapping[str, str], node_id: str, file_name: str, taken:
 def _parts(file_name: str) -> tuple[str, str, str]:
     """Stem, dot and extension of what remains of a backend's file name in a path of a URL."""
     safe = _IN_PATHS.sub("_", file_name).strip() or _UNNAMED
+    if not safe.strip("."):
+        return "_", "", ""  # `.` and `..` are steps of paths
     stem, dot, extension = safe.rpartition(".")
     return (stem, dot, extension) if stem else (safe, "", "")
