@@ -1,0 +1,1 @@
+"""Drivers: one package per kind of backend, all behind `driver.py`."""

@@ -1,0 +1,1 @@
+"""The `comfyui` driver: HTTP for the truth, one WebSocket for hints."""

@@ -1,0 +1,1 @@
+"""What a dispatcher knows and says, free of any transport."""
