@@ -17,7 +17,7 @@ from pathlib import Path
 
 from services.common.errors import DataLoss, FailedPrecondition
 from services.common.ids import new_id
-from services.common.sql.folder_lock import folder_lock
+from services.common.sql.folder_lock import LOCK_FILE, folder_lock
 from services.file.blobs.incoming import IncomingFile
 from services.file.model.byte_range import ByteRange
 from services.file.model.file import CHUNK_BYTES
@@ -157,7 +157,7 @@ def _delete(paths: Sequence[Path]) -> None:
 
 
 def _remove_folder(folder: Path) -> int:
-    freed = sum(each.stat().st_size for each in folder.iterdir())
+    freed = sum(each.stat().st_size for each in folder.iterdir() if each.name != LOCK_FILE)
     shutil.rmtree(folder)
     return freed
 
