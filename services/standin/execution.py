@@ -180,8 +180,6 @@ class Execution:
         shop.knobs.wait_until_execution_flows(shop.interrupt.stopped)
         if shop.knobs.now.die_at_class == definition.class_type:
             shop.die()
-        if shop.knobs.now.node_latency:
-            shop.interrupt.stopped.wait(shop.knobs.now.node_latency)
         if self._knob_failure or definition.class_type in shop.knobs.now.failing_classes:
             raise KnobFailure("A knob of the stand-in asked for this failure")
 
@@ -215,6 +213,7 @@ class Execution:
                 if task.done():
                     task.result()
             else:
+                call.block(self._shop.knobs.now.node_latency)
                 results.append(definition.run(call, **inputs))
         return results
 

@@ -15,7 +15,7 @@ class Knobs:
     answer_latency: float = 0.0
     """Added before every HTTP answer."""
     node_latency: float = 0.0
-    """Added to the work of every node."""
+    """Added to the work of every node, but for nodes that run side by side."""
     step_seconds: float = 0.02
     """How long one sampling step takes."""
     loader_seconds: float = 0.0

@@ -1,6 +1,7 @@
 """Replaying a recording against a server: the same requests, in the same order, at the same moments of its frames.
 
-A request is sent once every connection has seen as many frames as the recorder had by then. A read of state is
+A request is sent once every connection has seen as many frames as the recorder had by then, and after the
+recorder's own pause. A read of state is
 repeated until it answers as recorded, for a few seconds at most: the recorded moment cannot be hit exactly.
 """
 
@@ -22,6 +23,8 @@ from tests.conformance.recording import Event, Recording, bytes_of
 Json = Any
 DEADLINE_SECONDS = 20.0
 READ_SECONDS = 3.0
+SHORTEST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 0.5
 RECORDED_HOST = "127.0.0.1:8188"
 STRUCTURE_ONLY = re.compile(r"^(/api)?/(system_stats|extensions|embeddings|models(/\w+)?)$")
 UNSERVED = re.compile(r"^(/api)?/(users|settings|workflow_templates|experiment/models|userdata|internal/.*)(\?.*)?$")
@@ -94,9 +97,19 @@ class Replay:
         for _ in range(self._recording.posted_before_first_number()):
             async with self._session.post(f"{self._base}/prompt", json={}) as answer:
                 assert answer.status == 400
+        last = 0.0
         for event in self._recording.events:
+            await self._pause(event, last)
             await self.play(event)
+            last = max(last, float(event.content.get("t_response", event.content.get("t", 0.0))))
         await self.finish()
+
+    async def _pause(self, event: Event, last: float) -> None:
+        """Waits where the recorder waited before it did something."""
+        gap = float(event.content.get("t", 0.0)) - last
+        if event.kind == "http" and event.content["request"]["method"] != "GET" and gap > SHORTEST_PAUSE_SECONDS:
+            await self._reach()
+            await asyncio.sleep(min(gap, LONGEST_PAUSE_SECONDS))
 
     async def play(self, event: Event) -> None:
         """Plays one line."""
@@ -232,6 +245,17 @@ class Replay:
             pass
         if problem is not None:
             self.problems.append(f"{label}: {problem}")
+        if request["method"] == "POST" and request["path"].endswith("/prompt"):
+            await self._wait_for_worker()
+
+    async def _wait_for_worker(self) -> None:
+        """Lets a prompt be taken up, if none runs, before the next request: the recorder never was that fast."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                async with self._session.get(f"{self._base}/queue") as answer:
+                    queue = await answer.json()
+                if queue["queue_running"] or not queue["queue_pending"]:
+                    return
 
     async def _be_refused(self, label: str, path: str) -> None:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from services.standin.knobs import Knobs
 from services.standin.server import open_standin
 from tests.conformance.recorded_nodes import recorded_nodes
 from tests.conformance.recording import Recording, canonical, load, traces
@@ -31,6 +32,8 @@ SCENARIOS = (
     "11-server-death",
     "12-endpoints",
 )
+NODE_SECONDS = 0.03
+"""Slow enough for a request to come in while a node works, as it did when recorded."""
 WITHOUT_EXCHANGES = {"10b-stalled-client", "15-queue-size"}
 """Summaries: what they say is tried in test_summaries.py."""
 
@@ -59,7 +62,11 @@ class Standin:
         if not self._url:
             server = await self._life.enter_async_context(
                 open_standin(
-                    folder=self._folder, port=self._port, extra_nodes=recorded_nodes(), order_outputs=self._order
+                    folder=self._folder,
+                    port=self._port,
+                    knobs=Knobs(node_latency=NODE_SECONDS),
+                    extra_nodes=recorded_nodes(),
+                    order_outputs=self._order,
                 )
             )
             self._port, self._url = server.port, server.url
