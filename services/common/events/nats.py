@@ -13,6 +13,7 @@ from nats.js import JetStreamContext
 
 NATS_CONNECTED = "nats_connected"
 NATS_LOST = "nats_lost"
+NATS_TRIED = "nats_tried"
 
 CONNECT_SECONDS = 2
 RECONNECT_SECONDS = 0.25
@@ -26,6 +27,32 @@ _log = structlog.get_logger()
 class _Subscription:
     subject: str
     callback: Callable[[str, bytes], None]
+
+
+class _Told:
+    """What the client library tells of one connection."""
+
+    def __init__(self, *, up: asyncio.Event, closed: asyncio.Event) -> None:
+        self._up = up
+        self._closed = closed
+        self._lost = False
+
+    async def disconnected(self) -> None:
+        if not self._lost and not self._closed.is_set():
+            self._lost = True
+            _log.warning(NATS_LOST)
+
+    async def reconnected(self) -> None:
+        self._lost = False
+        self._up.set()
+        _log.info(NATS_CONNECTED)
+
+    async def closed(self) -> None:
+        self._closed.set()
+
+    async def failed(self, error: Exception) -> None:
+        """Each failed try; the state is what counts."""
+        _log.debug(NATS_TRIED, error=str(error))
 
 
 class Nats:
@@ -81,6 +108,7 @@ class Nats:
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
+        closed = asyncio.Event()
         try:
             while True:
                 closed = asyncio.Event()
@@ -90,33 +118,16 @@ class Nats:
                     self._client = None
                 await asyncio.sleep(RECONNECT_SECONDS)
         finally:
+            closed.set()  # what is lost from here on is not worth a word
             client_at_end, self._client = self._client, None
             if client_at_end is not None:
                 with suppress(Error, OSError):
                     await client_at_end.close()
 
     async def _connect(self, closed: asyncio.Event) -> Client:
+        """A client that is connected, and will be again; or one that gave up, with `closed` set."""
         client = Client()
-        lost = False
-
-        async def on_disconnected() -> None:
-            nonlocal lost
-            if not lost and not client.is_closed:
-                lost = True
-                _log.warning(NATS_LOST)
-
-        async def on_reconnected() -> None:
-            nonlocal lost
-            lost = False
-            self._up.set()
-            _log.info(NATS_CONNECTED)
-
-        async def on_closed() -> None:
-            closed.set()
-
-        async def on_error(_error: Exception) -> None:
-            """Each failed try; the state is what counts."""
-
+        told = _Told(up=self._up, closed=closed)
         try:
             await client.connect(
                 self._url,
@@ -128,10 +139,10 @@ class Nats:
                 connect_timeout=CONNECT_SECONDS,
                 ping_interval=PING_SECONDS,
                 max_outstanding_pings=2,
-                disconnected_cb=on_disconnected,
-                reconnected_cb=on_reconnected,
-                closed_cb=on_closed,
-                error_cb=on_error,
+                disconnected_cb=told.disconnected,
+                reconnected_cb=told.reconnected,
+                closed_cb=told.closed,
+                error_cb=told.failed,
             )
         except asyncio.CancelledError:
             with suppress(Error, OSError):
