@@ -8,13 +8,14 @@ from services.cli.invocation import CommandFailed, invoke
 from services.cli.options import AsJson
 from services.cli.terminal import notices, results, write_json
 from services.common.settings import Settings
-from services.compose import ROOMS, bootstrap_installation, migrate_rooms
 
 
 def migrate(
-    rooms: Annotated[list[str] | None, typer.Argument(help=f"Any of: {' '.join(ROOMS)}. Default: all.")] = None,
+    rooms: Annotated[list[str] | None, typer.Argument(help="Any of: access registry run file. Default: all.")] = None,
 ) -> None:
     """Bring the tables of rooms to this version. Refuses while a member serves the room on SQLite."""
+
+    from services.compose import ROOMS, migrate_rooms
 
     async def command() -> None:
         wanted = rooms or list(ROOMS)
@@ -29,6 +30,8 @@ def migrate(
 
 def bootstrap(as_json: AsJson = False) -> None:
     """Make the first team, its first key and the installation's dispatcher key, where they are missing."""
+
+    from services.compose import bootstrap_installation
 
     async def command() -> None:
         keys = await bootstrap_installation(Settings())

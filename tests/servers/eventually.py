@@ -11,7 +11,7 @@ async def eventually(holds: Callable[[], Awaitable[bool]], *, within_seconds: fl
     try:
         async with asyncio.timeout(within_seconds):
             while not await holds():
-                await asyncio.sleep(ASK_AGAIN_SECONDS)
+                await asyncio.sleep(ASK_AGAIN_SECONDS)  # noqa: ASYNC110 - there is no event to wait for
     except TimeoutError:
         return False
     return True

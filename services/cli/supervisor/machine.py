@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from services.cli.supervisor.nats_server import nats_server_spec
 from services.cli.supervisor.ports import free_ports, is_free
 from services.common.errors import FailedPrecondition
 from services.common.settings import Settings
-from services.compose import ROOMS, bootstrap_installation, migrate_rooms
 
 FRONT_AND_BACK: Mapping[str, Sequence[str]] = {
     "front": ("gateway", "access", "registry", "run", "file"),
@@ -71,6 +70,9 @@ async def open_machine(plan: MachinePlan) -> AsyncIterator[Machine]:
         FailedPrecondition: Another supervisor has this state (STATE_IN_USE), or a port is taken (PORT_IN_USE).
         ExceptionGroup: With ChildGaveUp, when a child cannot be kept alive.
     """
+    # Only here: commands that merely ask an installation something must not load all of its rooms.
+    from services.compose import ROOMS, bootstrap_installation, migrate_rooms
+
     plan.state.mkdir(parents=True, exist_ok=True)
     with _locked(plan.state):
         shared = load_or_make_secrets(plan.state)
@@ -80,7 +82,7 @@ async def open_machine(plan: MachinePlan) -> AsyncIterator[Machine]:
         inner = {name: f"127.0.0.1:{port}" for name, port in zip(plan.processes, ports[3:], strict=True)}
         environment = {
             **_shared_environment(plan, shared),
-            **_room_addresses(plan, inner),
+            **_room_addresses(plan, inner, ROOMS),
             "COMFYFLEET_NATS_URL": f"nats://127.0.0.1:{nats_port}",
             "COMFYFLEET_HTTP_LISTEN": http,
             "COMFYFLEET_GRPC_LISTEN": public,
@@ -134,10 +136,10 @@ def _shared_environment(plan: MachinePlan, shared: InstallationSecrets) -> dict[
     }
 
 
-def _room_addresses(plan: MachinePlan, inner: Mapping[str, str]) -> dict[str, str]:
+def _room_addresses(plan: MachinePlan, inner: Mapping[str, str], rooms: Collection[str]) -> dict[str, str]:
     addresses = {}
     for process, members in plan.processes.items():
-        for room in set(members) & set(ROOMS):
+        for room in set(members) & set(rooms):
             addresses[f"COMFYFLEET_{room.upper()}_ADDRESS"] = inner[process]
     return addresses
 
