@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from services.common.events.consumer import run_consumer
 from services.common.events.hints import Hints, open_hints
 from services.common.events.nats import Nats, open_nats
-from services.common.events.outbox import Relay
+from services.common.events.outbox import RELAY_FAILED, Relay
+from services.common.events.stream import STREAM, ensure_stream
 from services.common.ids import new_id
 from services.common.outbox_event import OutboxEvent
 from services.common.rpc.metadata import current_request_id
@@ -241,3 +243,24 @@ async def test_hints_cross_processes_and_server_restarts(server: NatsServer) -> 
         server.start()
         await _until_heard(sender, heard)
     assert set(payloads) == {b"x"}
+
+
+async def test_what_a_full_stream_refuses_is_published_when_there_is_room(nats: Nats) -> None:
+    js = await asyncio.wait_for(nats.wait_connected(), DEADLINE)
+    await ensure_stream(js)
+    config = (await js.stream_info(STREAM)).config
+    await js.update_stream(config, max_bytes=2_000)
+    outbox, received = ListOutbox(), Received()
+    relay = Relay(outbox=outbox, nats=nats)
+    consumer = run_consumer(nats=nats, durable="files", subjects=["comfyfleet.>"], receive=received)
+    with capture_logs() as lines:
+        async with running(relay.run(), consumer):
+            for _ in range(4):
+                outbox.add("comfyfleet.t1.run.state", b"x" * 900)
+            relay.wake()
+            await received.until(lambda: len(received.bodies) == 1)
+            assert outbox.waiting
+            await js.update_stream(config, max_bytes=1_000_000)
+            await received.until(lambda: len(received.bodies) == 4)
+    assert outbox.waiting == {}
+    assert any(line["event"] == RELAY_FAILED for line in lines)

@@ -136,6 +136,9 @@ def _binaries(folder: Path, *, private: bool) -> Path:
     installed = Path(found.origin).parent / "pginstall"
     if not private:
         return installed / "bin"
-    # The wheel may lie where only root can read.
-    shutil.copytree(installed, folder / "pginstall", symlinks=True)
-    return folder / "pginstall" / "bin"
+    # The wheel may lie where only root can read. Its libraries are found by their place beside the package.
+    package = installed.parent
+    for source in (installed, package.with_name(f"{package.name}.libs")):
+        if source.exists():
+            shutil.copytree(source, folder / source.relative_to(package.parent), symlinks=True)
+    return folder / installed.relative_to(package.parent) / "bin"
