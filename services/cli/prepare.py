@@ -7,7 +7,6 @@ import typer
 from services.cli.invocation import CommandFailed, invoke
 from services.cli.options import AsJson
 from services.cli.terminal import notices, results, write_json
-from services.common.settings import Settings
 
 
 def migrate(
@@ -15,6 +14,7 @@ def migrate(
 ) -> None:
     """Bring the tables of rooms to this version. Refuses while a member serves the room on SQLite."""
 
+    from services.common.settings import Settings
     from services.compose import ROOMS, migrate_rooms
 
     async def command() -> None:
@@ -31,6 +31,7 @@ def migrate(
 def bootstrap(as_json: AsJson = False) -> None:
     """Make the first team, its first key and the installation's dispatcher key, where they are missing."""
 
+    from services.common.settings import Settings
     from services.compose import bootstrap_installation
 
     async def command() -> None:

@@ -12,7 +12,6 @@ import typer
 from services.cli.invocation import CommandFailed, invoke
 from services.cli.supervisor.child import READY_FD_VARIABLE, TETHER_VARIABLE
 from services.common.logging import configure_logging
-from services.common.settings import Settings
 
 _SHUTDOWN_SECONDS = 20.0
 
@@ -21,6 +20,7 @@ def serve(
     members: Annotated[list[str], typer.Argument(help="Any of: gateway access registry run file dispatcher standin.")],
 ) -> None:
     """Run members in this process until SIGTERM or SIGINT. Settings come from COMFYFLEET_… variables."""
+    from services.common.settings import Settings
     from services.compose import MEMBERS, open_members
 
     unknown = sorted(set(members) - set(MEMBERS))

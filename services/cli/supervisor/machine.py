@@ -15,7 +15,6 @@ from services.cli.supervisor.family import Family, open_family
 from services.cli.supervisor.nats_server import nats_server_spec
 from services.cli.supervisor.ports import free_ports, is_free
 from services.common.errors import FailedPrecondition
-from services.common.settings import Settings
 
 FRONT_AND_BACK: Mapping[str, Sequence[str]] = {
     "front": ("gateway", "access", "registry", "run", "file"),
@@ -71,6 +70,7 @@ async def open_machine(plan: MachinePlan) -> AsyncIterator[Machine]:
         ExceptionGroup: With ChildGaveUp, when a child cannot be kept alive.
     """
     # Only here: commands that merely ask an installation something must not load all of its rooms.
+    from services.common.settings import Settings
     from services.compose import ROOMS, bootstrap_installation, migrate_rooms
 
     plan.state.mkdir(parents=True, exist_ok=True)
