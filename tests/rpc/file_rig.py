@@ -13,7 +13,6 @@ from grpc.aio import Channel
 from services.common.errors import Unauthenticated, Unavailable
 from services.common.events.nats import Nats
 from services.common.grant import RunGrant, encode_grant, new_key_pair
-from services.common.ids import new_id
 from services.common.rpc.channel import open_channel
 from services.common.rpc.metadata import bearer, for_team
 from services.common.rpc.principal import Principal, PrincipalKind
@@ -26,7 +25,8 @@ from services.file.model.run_fate import RunFate
 from services.file.room import open_room
 from tests.servers.clock import MovableClock
 
-TEAM_A, TEAM_B = new_id(), new_id()
+TEAM_A, TEAM_B = "01a20000-0000-7000-8000-00000000000a", "01a20000-0000-7000-8000-00000000000b"
+"""The same in every process that opens a rig."""
 SERVICE = "svc-test"
 FLEET = "fleet-test"
 DEADLINE = 30.0
@@ -86,6 +86,7 @@ class FileRig:
     settings: Settings
     private_key: str
     channel: Channel
+    address: str
     clock: MovableClock
     runs: KnownRuns
     stub: "file_pb2_grpc.FileServiceAsyncStub" = field(init=False)
@@ -200,4 +201,6 @@ async def open_file_rig(
         await stack.enter_async_context(
             server.serving(members, authenticator=Keys(), service_credentials=[SERVICE], clock=clock)
         )
-        yield FileRig(settings=chosen, private_key=private, channel=channel, clock=clock, runs=runs)
+        yield FileRig(
+            settings=chosen, private_key=private, channel=channel, address=server.address, clock=clock, runs=runs
+        )

@@ -1,5 +1,6 @@
 """What type a file is: the sender's word where the bytes do not contradict it, else what name and bytes tell."""
 
+import codecs
 import re
 
 from services.file.model.magic import MAGIC_TYPES, magic_type
@@ -92,10 +93,10 @@ def _plausible(candidate: str, found: str | None) -> bool:
 
 
 def _is_text(head: bytes) -> bool:
+    # A character may be cut in two at the end of what we look at, not at the end of the file.
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        text = head.decode()
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # not merely a character cut in two at the end of what we look at
-            return False
-        text = head[: error.start].decode()
+        text = decoder.decode(head, final=len(head) < HEAD_BYTES)
+    except UnicodeDecodeError:
+        return False
     return not any(ord(each) < 32 and each not in "\t\n\r\f\x1b" for each in text)
