@@ -28,6 +28,10 @@ from services.common.errors import (
 
 ERROR_DOMAIN = "comfyfleet"
 DETAILS_KEY = "grpc-status-details-bin"
+MAX_VIOLATION_BYTES = 4800
+MAX_MESSAGE_BYTES = 512
+"""Trailers of more than 8 KiB are refused by clients of every language: what does not fit is counted, not sent."""
+LEFT_OUT = "violations_left_out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +71,18 @@ def kind_of(error: BaseException) -> Kind:
 def status_of(error: DomainError) -> status_pb2.Status:
     """The rich status of `error`: ErrorInfo always, BadRequest and RetryInfo where they apply."""
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=error.metadata)
-    details = [_pack(info)]
+    details: list[any_pb2.Any] = []
     if isinstance(error, InvalidArgument) and error.violations:
-        details.append(_pack(_bad_request(error.violations)))
+        bad_request = _bad_request(error.violations)
+        if left_out := len(error.violations) - len(bad_request.field_violations):
+            info.metadata[LEFT_OUT] = str(left_out)
+        details.append(_pack(bad_request))
+    details.insert(0, _pack(info))
     if isinstance(error, ResourceExhausted | Unavailable) and error.retry_after is not None:
         delay = duration_pb2.Duration()
         delay.FromTimedelta(error.retry_after)
         details.append(_pack(error_details_pb2.RetryInfo(retry_delay=delay)))
-    return status_pb2.Status(code=_number(kind_of(error).code), message=error.message, details=details)
+    return status_pb2.Status(code=_number(kind_of(error).code), message=_cut(error.message), details=details)
 
 
 def error_of(rpc_error: grpc.aio.AioRpcError) -> DomainError:
@@ -86,7 +94,7 @@ def error_of(rpc_error: grpc.aio.AioRpcError) -> DomainError:
     info = error_details_pb2.ErrorInfo(reason=rpc_error.code().name)
     violations: list[Violation] = []
     retry_after: timedelta | None = None
-    status = rpc_status.from_call(rpc_error)  # type: ignore[arg-type]  # typed for the sync API; reads two methods
+    status = _rich_status(rpc_error)
     for detail in status.details if status is not None else ():
         bad_request, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         if detail.Unpack(bad_request):
@@ -106,13 +114,31 @@ def error_of(rpc_error: grpc.aio.AioRpcError) -> DomainError:
     return cls(message, reason=info.reason, metadata=metadata)
 
 
+def _rich_status(rpc_error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
+    try:
+        return rpc_status.from_call(rpc_error)  # type: ignore[arg-type]  # typed for the sync API; reads two methods
+    except ValueError:  # gRPC ended the call with a code of its own, after the server had sent another
+        return None
+
+
 def _bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, reason=v.reason, description=v.message)
-            for v in violations
-        ]
-    )
+    """As many of the violations as fit, the first at least."""
+    bad_request = error_details_pb2.BadRequest()
+    room = MAX_VIOLATION_BYTES
+    for v in violations:
+        made = error_details_pb2.BadRequest.FieldViolation(
+            field=_cut(v.field), reason=v.reason, description=_cut(v.message)
+        )
+        room -= made.ByteSize() + 4
+        if room < 0:
+            break
+        bad_request.field_violations.append(made)
+    return bad_request
+
+
+def _cut(text: str) -> str:
+    data = text.encode()
+    return text if len(data) <= MAX_MESSAGE_BYTES else data[:MAX_MESSAGE_BYTES].decode(errors="ignore")
 
 
 def _pack(

@@ -174,7 +174,7 @@ async def _abort(error: Exception, context: _Context, request_id: str) -> None:
         raise error
     error = _domain(error)
     if isinstance(error, DomainError):
-        details = ((DETAILS_KEY, status_of(error).SerializeToString()),)
-        await context.abort(kind_of(error).code, error.message, details)
+        status = status_of(error)
+        await context.abort(kind_of(error).code, status.message, ((DETAILS_KEY, status.SerializeToString()),))
     _log.error(RPC_CRASHED, exc_info=error)
     await context.abort(grpc.StatusCode.INTERNAL, f"Internal error; its request id is {request_id}.")
