@@ -9,8 +9,10 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import TypeVar
 
+import asyncpg
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import Session
 
@@ -27,6 +29,8 @@ LEADER_DEADLINE = timedelta(seconds=5)
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 
+_TROUBLES = (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""What reaches us when a server goes away; the driver's own errors are wrapped only after connecting."""
 _CONFLICTS = {"40001", "40P01"}
 """Serialization failure and deadlock: the transaction is undone, the same unit may win next time."""
 _AWAY_CLASSES = {"08", "57", "53"}
@@ -67,8 +71,8 @@ class PostgresDatabase:
                 answer = await connection.run_sync(_in_session, unit)
                 try:
                     await connection.commit()
-                except (DBAPIError, OSError) as error:
-                    if _sqlstate(error) in _CONFLICTS:
+                except _TROUBLES as error:
+                    if _sqlstate(error) in _CONFLICTS or not _is_passing(error):
                         raise
                     raise _unavailable() from error  # perhaps it was committed: not ours to do a second time
                 return answer
@@ -87,7 +91,7 @@ class PostgresDatabase:
             try:
                 if await self._lead_once(name, work):
                     return
-            except (DBAPIError, OSError, TimeoutError) as error:
+            except _TROUBLES as error:
                 if not _is_passing(error):
                     raise
             await asyncio.sleep(LEADER_POLL.total_seconds())
@@ -143,7 +147,7 @@ async def _insist(attempt: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await attempt()
-        except (DBAPIError, OSError, TimeoutError) as error:
+        except _TROUBLES as error:
             if not _is_passing(error):
                 raise
             if time.monotonic() >= deadline:
@@ -153,16 +157,18 @@ async def _insist(attempt: Callable[[], Awaitable[T]]) -> T:
 
 
 def _is_passing(error: Exception) -> bool:
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, OSError | TimeoutError)
+    """Whether the same unit may work a moment later."""
+    if isinstance(error, PoolTimeoutError | OSError | TimeoutError | asyncpg.InterfaceError):
+        return True
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
     state = _sqlstate(error)
-    return error.connection_invalidated or state in _CONFLICTS or state[:2] in _AWAY_CLASSES
+    return state in _CONFLICTS or state[:2] in _AWAY_CLASSES
 
 
 def _sqlstate(error: Exception) -> str:
-    if not isinstance(error, DBAPIError):
-        return ""
-    return getattr(error.orig, "sqlstate", None) or ""
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(origin, "sqlstate", None) or ""
 
 
 def _unavailable() -> Unavailable:
