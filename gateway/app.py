@@ -62,7 +62,7 @@ def make_app(
     app.include_router(AccessRoutes(rooms=rooms).router())
     app.include_router(HealthRoutes(health=health).router())
     app.include_router(docs_router())
-    for kind in (DomainError, HttpError, ClientGone, grpc.aio.AioRpcError):
+    for kind in (DomainError, HttpError, ClientGone, TimeoutError, grpc.aio.AioRpcError):
         app.add_exception_handler(kind, _tell)
     app.add_exception_handler(HTTPException, _tell_http)
     _complete_document(app)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -17,6 +18,10 @@ from services.common.rpc.metadata import set_request_id
 
 REQUEST = "http_request"
 REQUEST_FAILED = "http_request_failed"
+
+DRAIN_BYTES = 16 * 1024 * 1024
+DRAIN_TIME = 2.0
+"""Seconds, and bytes, for which a refused body is still read."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -73,18 +78,37 @@ class _Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
-        self.receive = receive
+        self._receive = receive
         self._send = send
+        self._unread = True
         self.request_id = _request_id(scope)
         self.status = 0
 
+    async def receive(self) -> Message:
+        """The next part of the body, or word that the client has gone."""
+        message = await self._receive()
+        self._unread = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
     async def send(self, message: Message) -> None:
-        """Pass `message` on, the request id among its headers."""
+        """Pass `message` on, the request id among its headers; refuse a body so that its sender reads the refusal."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
             message = {**message, "headers": headers}
+        if message["type"] == "http.response.body" and self.status >= 400 and self._unread:
+            await self._send({**message, "more_body": True})
+            await self._drain()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
+
+    async def _drain(self) -> None:
+        """Read on a little: a connection closed over unread bytes is reset, and takes the answer with it."""
+        left = DRAIN_BYTES
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_TIME):
+                while self._unread and left > 0:
+                    left -= len((await self.receive()).get("body", b""))
 
     async def tell(self, problem: Problem) -> None:
         """Answer with `problem`, unless an answer has begun."""

@@ -111,9 +111,9 @@ class _FileBody(Response):
         try:
             async with leaving(receive, self._streams) as end:
                 end.add_done_callback(lambda _: self._call.cancel())
-                async for message in self._call:
+                while (chunk := await _next_chunk(self._call)) is not None:
                     async with asyncio.timeout(self._send_timeout):
-                        await send({"type": "http.response.body", "body": message.chunk, "more_body": True})
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         except (TimeoutError, grpc.aio.AioRpcError) as error:
             _log.warning(DOWNLOAD_BROKEN, reason=problem_of(error).reason)
@@ -145,6 +145,15 @@ def _file_name(name: str) -> str:
     """RFC 6266: an ASCII form for old clients, the real name for the others."""
     plain = _UNSAFE_NAME.sub("_", name) or "file"
     return f"filename=\"{plain}\"; filename*=UTF-8''{quote(name or 'file', safe='')}"
+
+
+async def _next_chunk(call: DownloadCall) -> bytes | None:
+    """The next bytes; None at the end, AioRpcError where the room broke off."""
+    message = await call.read()
+    if isinstance(message, file_pb2.DownloadFileResponse):
+        return message.chunk
+    await _raise_failure(call)
+    return None
 
 
 async def _raise_failure(call: DownloadCall) -> None:

@@ -8,6 +8,7 @@ import grpc
 import structlog
 from grpc_status import rpc_status
 
+from gateway import request_stream
 from gateway.caller import INNER_METADATA, refuse_service_credential
 from services.common.errors import DomainError, Unavailable
 from services.common.status import status_of
@@ -15,6 +16,9 @@ from services.common.status import status_of
 FORWARDING_FAILED = "forwarding_failed"
 
 _log = structlog.get_logger()
+
+PROMPT = 0.05
+"""Seconds in which an answer, or a refusal, may follow the room's initial metadata."""
 
 _OWN_TO_A_HOP = ("grpc-", ":")
 _NOT_FORWARDED = INNER_METADATA | {"user-agent", "te", "content-type"}
@@ -71,10 +75,9 @@ async def _pump(requests: AsyncIterator[bytes], call: RawCall) -> None:
     """Requests, in the rhythm in which the room takes them."""
     try:
         async for request in requests:
-            await call.write(request)
-        await call.done_writing()
-    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-        return  # the room has ended the call: its status tells the caller
+            if not await request_stream.send(call, request):
+                return
+        await request_stream.close(call)
     except grpc.aio.UsageError:
         return  # the caller's stream is gone; the handler's task is cancelled beside us
 
@@ -82,10 +85,11 @@ async def _pump(requests: AsyncIterator[bytes], call: RawCall) -> None:
 async def _relay(call: RawCall, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
     """Answers and then the status, in the rhythm in which the caller takes them."""
     try:
-        await context.send_initial_metadata(tuple(await call.initial_metadata() or ()))
-        while (message := await call.read()) is not grpc.aio.EOF:
+        message = await _first(call, context)
+        while message is not grpc.aio.EOF:
             assert isinstance(message, bytes)
             await context.write(message)
+            message = await call.read()
     except grpc.aio.AioRpcError:
         pass  # told below, from the call itself
     except asyncio.CancelledError:
@@ -101,6 +105,23 @@ async def _relay(call: RawCall, context: grpc.aio.ServicerContext[bytes, bytes])
         await context.abort_with_status(rpc_status.to_status(status_of(away)))
     context.set_code(code)
     context.set_details(await call.details() or "")
+
+
+async def _first(call: RawCall, context: grpc.aio.ServicerContext[bytes, bytes]) -> object:
+    """The first answer, initial metadata sent before it.
+
+    A call that is refused has trailers only, here as at the room: a client still writing would otherwise lose the
+    status to the reset that follows.
+    """
+    initial = tuple(await call.initial_metadata() or ())
+    reading = asyncio.ensure_future(call.read())
+    try:
+        await asyncio.wait({reading}, timeout=PROMPT)
+        if initial or not reading.done() or reading.result() is not grpc.aio.EOF:
+            await context.send_initial_metadata(initial)
+        return await reading
+    finally:
+        reading.cancel()
 
 
 def _is_forwarded(key: str) -> bool:

@@ -94,6 +94,8 @@ def problem_of(error: BaseException, *, out_of_range: int = 400) -> Problem:
         return _problem_of_rpc(error, out_of_range)
     if isinstance(error, DomainError):
         return _problem_of_domain(error, out_of_range)
+    if isinstance(error, TimeoutError):
+        return _problem_of_domain(DeadlineExceeded("A service behind this one took too long.", reason="STALLED"), 400)
     if isinstance(error, ClientGone):
         return Problem(status=CLIENT_CLOSED_REQUEST, reason="CLIENT_GONE", detail="The client closed the connection.")
     return UNEXPECTED

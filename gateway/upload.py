@@ -7,13 +7,14 @@ from typing import Self
 import grpc
 from comfyfleet.file.v1 import file_pb2
 
+from gateway import request_stream
 from gateway.caller import Metadata
 from gateway.problems import HttpError, problem_of
 from gateway.rooms import Rooms
 
 CHUNK_BYTES = 256 * 1024
 STALL = 60.0
-"""Seconds that the file room may take for one chunk, or for the answer."""
+"""Seconds that the file room may take for one chunk, or for its answer."""
 
 
 class Upload:
@@ -60,7 +61,7 @@ class Upload:
             if self._held:
                 await self._send(file_pb2.UploadFileRequest(chunk=bytes(self._held)))
             async with asyncio.timeout(STALL):
-                await self._call.done_writing()
+                await request_stream.close(self._call)
                 return (await self._call).file
         except grpc.aio.AioRpcError as error:
             raise self._refusal(error) from error
@@ -69,10 +70,9 @@ class Upload:
         if self._call is None:
             self._call = self._rooms.files.UploadFile(metadata=self._metadata)
             await self._send(file_pb2.UploadFileRequest(header=self._header))
-        try:
-            async with asyncio.timeout(STALL):
-                await self._call.write(request)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        async with asyncio.timeout(STALL):
+            sent = await request_stream.send(self._call, request.SerializeToString())
+        if not sent:
             # The room has answered already, with a refusal: that is what the client is told.
             await self._raise_answer(self._call)
 

@@ -108,7 +108,8 @@ class ScriptedRuns(run_service_pb2_grpc.RunServiceServicer):
     async def _after(self, after: int, context: Any) -> AsyncIterator[run_event_pb2.RunEvent]:
         while True:
             async with self.news:
-                await self.news.wait_for(lambda: len(self.log) > after or self.ended.is_set())
+                while len(self.log) <= after and not self.ended.is_set():
+                    await self.news.wait()
                 fresh = self.log[after:]
             for event in fresh:
                 if self.drop_after == 0:
@@ -165,6 +166,8 @@ class ScriptedFiles(file_pb2_grpc.FileServiceServicer):
                 content += request.chunk
                 if len(content) > self.max_bytes:
                     await refuse(context, OutOfRange("The file is too large.", reason="FILE_TOO_LARGE"))
+            # A cut stream may first look like one that has ended; it shows itself while a real room writes to disk.
+            await asyncio.sleep(0.02)
         except asyncio.CancelledError:
             self.broken_off.set()
             raise
@@ -255,22 +258,24 @@ class ScriptedRooms:
     """All rooms behind one port."""
 
     def __init__(self) -> None:
-        self.runs = ScriptedRuns()
-        self.files = ScriptedFiles()
-        self.registry = ScriptedRegistry()
+        # What a script leaves out is UNIMPLEMENTED.
+        self.runs = ScriptedRuns()  # type: ignore[abstract]
+        self.files = ScriptedFiles()  # type: ignore[abstract]
+        self.registry = ScriptedRegistry()  # type: ignore[abstract]
         self.health = health.aio.HealthServicer()
         self.address = ""
+        self._server: grpc.aio.Server | None = None
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["ScriptedRooms"]:
         """Serve until the block ends."""
-        server = grpc.aio.server(options=SERVER_OPTIONS)
+        self._server = server = grpc.aio.server(options=SERVER_OPTIONS)
         run_service_pb2_grpc.add_RunServiceServicer_to_server(self.runs, server)
-        run_queue_pb2_grpc.add_RunQueueServiceServicer_to_server(ScriptedQueue(), server)
-        runner_pb2_grpc.add_RunnerServiceServicer_to_server(runner_pb2_grpc.RunnerServiceServicer(), server)
+        run_queue_pb2_grpc.add_RunQueueServiceServicer_to_server(ScriptedQueue(), server)  # type: ignore[abstract]
+        runner_pb2_grpc.add_RunnerServiceServicer_to_server(runner_pb2_grpc.RunnerServiceServicer(), server)  # type: ignore[abstract]
         file_pb2_grpc.add_FileServiceServicer_to_server(self.files, server)
         registry_pb2_grpc.add_RegistryServiceServicer_to_server(self.registry, server)
-        access_pb2_grpc.add_AccessServiceServicer_to_server(ScriptedAccess(), server)
+        access_pb2_grpc.add_AccessServiceServicer_to_server(ScriptedAccess(), server)  # type: ignore[abstract]
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         for name in SERVICES:
             await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -279,4 +284,9 @@ class ScriptedRooms:
         try:
             yield self
         finally:
-            await server.stop(0)
+            await self.stop()
+
+    async def stop(self) -> None:
+        """Be away from now on."""
+        assert self._server is not None
+        await self._server.stop(0)

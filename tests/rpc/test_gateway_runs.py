@@ -1,12 +1,14 @@
 """Runs by REST, in front of scripted rooms."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest_asyncio
 from comfyfleet.run.v1 import run_event_pb2, run_pb2
+from yarl import URL
 
 from services.common.errors import InvalidArgument, ResourceExhausted, Violation
 from tests.rpc.gateway_rig import Rig, events, frames, open_rig
@@ -236,13 +238,23 @@ async def test_service_credential_is_refused_at_the_door(rig: Rig) -> None:
     assert "x-comfyfleet-team" not in rig.rooms.runs.metadata
 
 
-async def test_a_room_that_is_away_is_503(rig: Rig) -> None:
-    async with open_rig() as other:
-        pass
-    async with open_rig(public_url="https://fleet.example/") as away:
-        async with away.http.get(f"{away.url}/v1/runs/{away.rooms.runs.run.id}") as response:
-            assert (await response.json())["links"]["self"].startswith("https://fleet.example/v1/runs/")
-    assert other.url != away.url
+async def test_links_stand_under_the_configured_address() -> None:
+    async with open_rig(public_url="https://fleet.example/") as rig:
+        url = f"{rig.url}/v1/runs/{rig.rooms.runs.run.id}"
+        async with rig.http.get(url) as response:
+            links = (await response.json())["links"]
+        assert links["self"] == f"https://fleet.example/v1/runs/{rig.rooms.runs.run.id}"
+
+
+async def test_a_room_that_is_away_is_503_without_its_address(rig: Rig) -> None:
+    await rig.rooms.stop()
+    async with rig.http.get(f"{rig.url}/v1/workflows") as response:
+        assert response.status == 503
+        assert response.headers["retry-after"] == "1"
+        assert "127.0.0.1" not in await response.text()
+    async with rig.http.get(f"{rig.url}/readyz") as response:
+        assert response.status == 503
+        assert (await response.json())["away"] == ["access", "file", "registry", "run"]
 
 
 async def test_unknown_routes_methods_and_parameters_are_problems(rig: Rig) -> None:
@@ -254,6 +266,17 @@ async def test_unknown_routes_methods_and_parameters_are_problems(rig: Rig) -> N
         ("GET", "/v1/runs/%00", 400),
         ("GET", "/v1/runs/%ff", 404),
     ):
-        async with rig.http.request(method, aiohttp.client.URL(f"{rig.url}{path}", encoded=True)) as response:
+        async with rig.http.request(method, URL(f"{rig.url}{path}", encoded=True)) as response:
             assert response.status == status, path
             assert (await response.json())["status"] == status
+
+
+async def test_stopping_gateway_ends_event_streams_whole() -> None:
+    async with contextlib.AsyncExitStack() as clients:
+        http = await clients.enter_async_context(aiohttp.ClientSession())
+        async with open_rig() as rig:
+            url = f"{rig.url}/v1/runs/{rig.rooms.runs.run.id}/events"
+            response = await clients.enter_async_context(http.get(url))
+            stream = events(response)
+            assert (await anext(stream)).name == "snapshot"
+        assert [one async for one in stream] == []
