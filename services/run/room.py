@@ -13,27 +13,18 @@ from services.common.clock import Clock, SystemClock
 from services.common.events.hints import Hints
 from services.common.events.nats import Nats
 from services.common.events.outbox import Relay
-from services.common.ids import RandomIds
 from services.common.rpc.server import Member
 from services.common.settings import Settings
 from services.common.sql import Database
 from services.run.consumer import hear_registry
 from services.run.feed import RunFeed
-from services.run.model.new_run import Policies
 from services.run.peers.facts import RunOutbox
 from services.run.peers.files import RoomFiles
 from services.run.peers.workflows import RegistryWorkflows
 from services.run.queue import Queue, QueueSettings, open_queue
-from services.run.service.cancellation import RunCancellation
-from services.run.service.creation import RunCreation
-from services.run.service.ports import Files, Workflows
-from services.run.service.preparation import Preparation
-from services.run.service.query import RunQuery
-from services.run.service.sweeping import RunSweeping
-from services.run.service.watching import RunWatching
-from services.run.service.watching_many import ManyRunsWatching
+from services.run.run_side import RunSide
 from services.run.service.workflow_cache import CachedWorkflows
-from services.run.servicer.run_servicer import RULES, RunServicer, RunUseCases
+from services.run.servicer.run_servicer import RULES, RunServicer
 
 PUBLISH_AFTER = timedelta(milliseconds=100)
 """So long facts gather before they are published together: other rooms have a second, watchers do not wait for it."""
@@ -62,57 +53,14 @@ async def open_room(
     queue_settings = QueueSettings.from_settings(settings)
     with feed.listening():
         async with open_queue(database=database, feed=feed, hints=hints, settings=queue_settings, clock=clock) as queue:
-            policies = Policies(
-                queue_ttl=settings.queue_ttl, timeout=settings.timeout, max_attempts=settings.max_attempts
-            )
-            side = _RunSide(
-                database=database,
-                feed=feed,
-                queue=queue,
-                workflows=workflows,
-                files=RoomFiles(channel=file_channel),
-                policies=policies,
-                clock=clock,
-            )
-            loops = {
-                "run_interest": feed.keep_interest(),
-                "run_deadlines": side.sweeping.keep_deadlines(),
-                "run_requests": side.sweeping.keep_requests(),
-            }
+            side = RunSide(database=database, feed=feed, placer=queue.placer, wakes=queue.wakes, clock=clock)
+            servicer = side.servicer(settings=settings, workflows=workflows, files=RoomFiles(channel=file_channel))
+            loops = side.loops()
             if nats is not None and relay is not None:
                 loops["run_relay"] = relay.run()
                 loops["run_consumer"] = hear_registry(nats=nats, workflows=workflows)
             async with background(**loops):
-                yield [_member(side.servicer, queue)]
-
-
-class _RunSide:
-    """The walls of RunService, put together."""
-
-    def __init__(
-        self,
-        *,
-        database: Database,
-        feed: RunFeed,
-        queue: Queue,
-        workflows: Workflows,
-        files: Files,
-        policies: Policies,
-        clock: Clock,
-    ) -> None:
-        preparation = Preparation(workflows=workflows, files=files, clock=clock, ids=RandomIds(), policies=policies)
-        cancellation = RunCancellation(database=database, feed=feed, wakes=queue.wakes, clock=clock)
-        use_cases = RunUseCases(
-            creation=RunCreation(
-                database=database, preparation=preparation, placer=queue.placer, feed=feed, wakes=queue.wakes
-            ),
-            query=RunQuery(database=database),
-            cancellation=cancellation,
-            watching=RunWatching(database=database, feed=feed),
-            watching_many=ManyRunsWatching(database=database, feed=feed, clock=clock),
-        )
-        self.servicer = RunServicer(use_cases=use_cases, feed=feed)
-        self.sweeping = RunSweeping(database=database, cancellation=cancellation, clock=clock)
+                yield [_member(servicer, queue)]
 
 
 class _Postponed:

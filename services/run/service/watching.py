@@ -16,7 +16,7 @@ from services.common.sql import Database
 from services.run.feed import Arrivals, RunFeed, RunWatcher
 from services.run.model.event import LoggedEvent
 from services.run.model.progress import RunPreview, RunProgress
-from services.run.model.run import RunSnapshot
+from services.run.model.run import Run, RunSnapshot
 from services.run.service.query import run_not_found
 from services.run.store.events import events_after
 from services.run.store.runs import run_by_id, snapshot_of
@@ -62,7 +62,9 @@ class RunWatching:
                 async for sight in self.from_snapshot(watcher, snapshot):
                     yield sight
                 return
-            await self._database.read(lambda session: _check_cursor(session, run_id, team_id, after))
+            run = await self._database.read(lambda session: _run_at(session, run_id, team_id, after))
+            if run.state.is_terminal and run.sequence == after:
+                return
             async for sight in self._follow(watcher, run_id, after, look_first=True):
                 yield sight
 
@@ -137,7 +139,7 @@ def _next(events: Sequence[LoggedEvent], last: int) -> list[LoggedEvent]:
     return following
 
 
-def _check_cursor(session: Session, run_id: str, team_id: str, after: int) -> None:
+def _run_at(session: Session, run_id: str, team_id: str, after: int) -> Run:
     run = run_by_id(session, run_id, team_id=team_id)
     if run is None:
         raise run_not_found()
@@ -147,3 +149,4 @@ def _check_cursor(session: Session, run_id: str, team_id: str, after: int) -> No
             reason="CURSOR_BEYOND_END",
             metadata={"sequence": str(run.sequence)},
         )
+    return run
