@@ -7,18 +7,17 @@ Each room's `migrations/env.py` is two lines: it calls `run_migrations` with the
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from alembic import command, context
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, text
 
 from services.common.sql.address import DatabaseAddress
 from services.common.sql.folder_lock import folder_lock
 from services.common.sql.postgres import postgres_engine
 from services.common.sql.sqlite_engine import writer_engine
+
+if TYPE_CHECKING:  # Alembic is imported where it is used: members that find their tables right start without it
+    from alembic.config import Config
 
 T = TypeVar("T")
 
@@ -28,6 +27,8 @@ async def migrate(url: str, room: str, *, revision: str = "head", lock_wait: tim
 
     On SQLite the room's folder is locked meanwhile, so that no server runs on a schema in motion (FOLDER_LOCKED).
     """
+    from alembic import command
+
     await _with_connection(
         url, room, lambda connection: command.upgrade(_config(room, connection), revision), lock_wait
     )
@@ -35,11 +36,16 @@ async def migrate(url: str, room: str, *, revision: str = "head", lock_wait: tim
 
 async def downgrade(url: str, room: str, *, revision: str = "base") -> None:
     """Take the room's schema back to `revision`."""
+    from alembic import command
+
     await _with_connection(url, room, lambda connection: command.downgrade(_config(room, connection), revision))
 
 
 async def drift(url: str, room: str, metadata: MetaData) -> list[Any]:
     """How the migrated database differs from the room's tables, as Alembic's operations; empty when it does not."""
+
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
 
     def compare(connection: Connection) -> list[Any]:
         migration = MigrationContext.configure(connection, opts=_options())
@@ -50,6 +56,8 @@ async def drift(url: str, room: str, metadata: MetaData) -> list[Any]:
 
 def run_migrations(metadata: MetaData) -> None:
     """The body of every room's `env.py`; Alembic calls it with the connection that `migrate` prepared."""
+    from alembic import context
+
     connection: Connection = context.config.attributes["connection"]
     context.configure(connection=connection, target_metadata=metadata, **_options())
     with context.begin_transaction():
@@ -61,7 +69,9 @@ def _options() -> dict[str, Any]:
     return {"render_as_batch": True, "compare_type": True, "version_table": "schema_version"}
 
 
-def _config(room: str, connection: Connection) -> Config:
+def _config(room: str, connection: Connection) -> "Config":
+    from alembic.config import Config
+
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", f"services.{room}:migrations")
     config.set_main_option("path_separator", "os")
