@@ -12,6 +12,7 @@ from services.standin.model.failure import OutOfMemory
 from services.standin.model.node import Blocker, NodeDefinition, NodeResult
 from services.standin.model.value import Masks, Pictures
 
+CLOCK_SLOWNESS = 4.0
 _FAILURES: dict[str, type[BaseException]] = {
     "runtime": RuntimeError,
     "value": ValueError,
@@ -61,12 +62,12 @@ def lab_ui(call: NodeCall, *, text: str) -> NodeResult:
 
 
 async def run_sleep(call: NodeCall, *, value: Any, seconds: float) -> tuple[Any]:
-    """Progress by the clock."""
-    start = time.time()
-    now = start
-    while now < start + seconds:
-        now = time.time()
-        call.report(now - start, seconds)
+    """Progress by the clock; a slow one, so that a busy machine does not change which of several sleeps ends first."""
+    start = time.monotonic()
+    spent = 0.0
+    while spent < seconds:
+        spent = (time.monotonic() - start) / CLOCK_SLOWNESS
+        call.report(spent, seconds)
         await asyncio.sleep(0.01)
     return (value,)
 

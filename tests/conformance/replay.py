@@ -6,19 +6,18 @@ repeated until it answers as recorded, for a few seconds at most: the recorded m
 """
 
 import asyncio
-import io
 import json
 import re
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import aiohttp
-from aiohttp import WSMsgType
 from yarl import URL
 
 from tests.conformance import picture
+from tests.conformance.connection import Connection, comparable, recorded_frame
 from tests.conformance.normal import Names, is_report, normal, settled, types_only
 from tests.conformance.recording import Event, Recording, bytes_of
+from tests.conformance.request import request_body
 
 Json = Any
 DEADLINE_SECONDS = 20.0
@@ -48,36 +47,6 @@ class Server(Protocol):
         ...
 
 
-@dataclass
-class Connection:
-    """One WebSocket of the replay."""
-
-    socket: aiohttp.ClientWebSocketResponse
-    frames: list[Json] = field(default_factory=list)
-    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
-    reader: asyncio.Task[None] | None = None
-
-    async def read(self) -> None:
-        """Keeps every frame until the socket ends."""
-        while True:
-            message = await self.socket.receive()
-            if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
-                return
-            async with self.arrived:
-                self.frames.append(_frame(message))
-                self.arrived.notify_all()
-
-
-def _frame(message: aiohttp.WSMessage) -> Json:
-    match message.type:
-        case WSMsgType.TEXT:
-            return {"json": json.loads(message.data)}
-        case WSMsgType.BINARY:
-            return {"binary": picture.decoded(message.data)}
-        case _:
-            return {"pong": bytes(message.data).decode()}
-
-
 class Replay:
     """One scenario against one server. `problems` are the differences found."""
 
@@ -101,7 +70,7 @@ class Replay:
         for event in self._recording.events:
             await self._pause(event, last)
             await self.play(event)
-            last = max(last, float(event.content.get("t_response", event.content.get("t", 0.0))))
+            last = max(last, float(event.content.get("t_response") or event.content.get("t") or 0.0))
         await self.finish()
 
     async def _pause(self, event: Event, last: float) -> None:
@@ -115,7 +84,7 @@ class Replay:
         """Plays one line."""
         match event.kind:
             case "ws_frame":
-                self._expected.setdefault(event.client, []).append(_recorded_frame(event.content))
+                self._expected.setdefault(event.client, []).append(recorded_frame(event.content))
             case "note":
                 await self._reach()
                 self._server.note(str(event.content["text"]))
@@ -216,8 +185,8 @@ class Replay:
             self.problems.append(f"{event.client}: close code {connection.socket.close_code}")
 
     def _compare_frames(self, client: str) -> None:
-        ours = [_comparable(frame) for frame in settled(self._connections[client].frames)]
-        expected = [_comparable(self._names.translate_json(frame)) for frame in settled(self._expected[client])]
+        ours = [comparable(frame) for frame in settled(self._connections[client].frames)]
+        expected = [comparable(self._names.translate_json(frame)) for frame in settled(self._expected[client])]
         for place, (left, right) in enumerate(zip(expected, ours, strict=False)):
             if left != right:
                 self.problems.append(f"{client} frame {place}:\n  recorded {left}\n  ours     {right}")
@@ -270,7 +239,7 @@ class Replay:
         if "If-None-Match" in headers:
             async with self._session.get(url) as fresh:
                 headers["If-None-Match"] = fresh.headers["Etag"]
-        body = _body(request, self._names)
+        body = request_body(request, self._names)
         async with self._session.request(request["method"], url, headers=headers, data=body) as answer:
             content = await answer.read()
             if UNSERVED.match(request["path"]):
@@ -304,48 +273,8 @@ class Replay:
         return picture.difference(bytes_of(recorded), content, kind)
 
 
-def _comparable(frame: Json) -> Json:
-    if "binary" in frame:
-        shown = dict(frame["binary"])
-        if isinstance(shown.get("metadata"), str):
-            shown["metadata"] = json.loads(shown["metadata"])
-        return {"binary": shown}
-    return {"json": normal(frame["json"])} if "json" in frame else frame
-
-
-def _recorded_frame(content: dict[str, Json]) -> Json:
-    if "binary" in content:
-        raw = bytes_of(content)
-        assert raw is not None
-        return {"binary": picture.decoded(raw)}
-    return {key: content[key] for key in ("json", "pong", "ping") if key in content}
-
-
 def _headers(request: dict[str, Json]) -> dict[str, str]:
     return dict(request.get("headers") or {})
-
-
-def _body(request: dict[str, Json], names: Names) -> Any:
-    if "json" in request:
-        return json.dumps(names.translate_json(request["json"])).encode()
-    if "raw_body" in request:
-        raw = request["raw_body"]
-        if raw is not None and (size := re.fullmatch(r"<(\d+) bytes>", raw)):
-            return io.BytesIO(bytes(int(size[1])))
-        return None if raw is None else raw.replace("\ufffd", "\udcff").encode("utf-8", "surrogateescape")
-    if "multipart" not in request:
-        return None
-    form = aiohttp.FormData(quote_fields=False, default_to_multipart=True)
-    for part in request["multipart"]:
-        if "filename" in part:
-            content = bytes_of(part)
-            filled = content if content is not None else b"\0" * part["bytes"]
-            form.add_field(
-                part["name"], io.BytesIO(filled), filename=part["filename"], content_type=part["content_type"]
-            )
-        else:
-            form.add_field(part["name"], part["value"])
-    return form
 
 
 def _header_difference(recorded: dict[str, Json], answer: aiohttp.ClientResponse, names: Names) -> str | None:
