@@ -135,9 +135,9 @@ async def test_workflow_is_read_once_until_it_changes(rig: RunRig) -> None:
 async def test_largest_seed_is_exact_on_every_path(rig: RunRig, request_of: dict[str, Any]) -> None:
     rig.registry.add("portrait", GRAPH, SEED, PROMPT)
     texts = {
-        key: run_service_pb2.TextValues(values=values) for key, values in request_of.pop("parameters_text", {}).items()
+        key: run_service_pb2.TextValues(values=values) for key, values in request_of.get("parameters_text", {}).items()
     }
-    created = await rig.create(workflow="portrait", parameters_text=texts, **request_of)
+    created = await rig.create(workflow="portrait", **{**request_of, "parameters_text": texts})
     assert await inputs_of(rig, created.run.id) == {"seed": BIGGEST_SEED, "text": "p"}
 
 
