@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import pytest
 from sqlalchemy import func, select
+from sqlmodel import Session
 
 from services.common.errors import AlreadyExists, InvalidArgument, ResourceExhausted
 from services.common.ids import new_id
@@ -184,6 +185,34 @@ async def test_outputs_of_an_attempt_stay_below_its_limit_also_at_once(database:
     assert {each.reason for each in refused} == {"OUTPUT_LIMIT"}
     assert await store.attempt_bytes(run_id, 1) == 10
     assert await store.attempt_bytes(run_id, 2) == 0
+
+
+async def test_a_full_disk_of_the_database_is_told_and_passes(database: Database) -> None:
+    if database.dialect != "sqlite":
+        pytest.skip("PostgreSQL's disk cannot be filled from here")
+
+    def limit(session: Session, pages: int) -> None:
+        present = int(session.connection().exec_driver_sql("PRAGMA page_count").scalar_one())
+        session.connection().exec_driver_sql(f"PRAGMA max_page_count = {present + pages}")
+
+    await database.write(lambda session: limit(session, 4))
+    wanted = addition(bytes(60_000))
+    with pytest.raises(ResourceExhausted) as refused:
+        await add(database, wanted)
+    assert (refused.value.reason, refused.value.retry_after is not None) == ("DISK_FULL", True)
+    assert not await exists(database, wanted.file)
+    await database.write(lambda session: limit(session, 1000))
+    assert await exists(database, await add(database, wanted))
+
+
+async def test_text_that_no_database_takes_finds_nothing(database: Database) -> None:
+    bound = await BindingStore(database=database).bind(
+        team_id=TEAM, run_id=new_id(), wanted=[WantedFile(file_id="\x00")], delete_at_end=False, now=NOW
+    )
+    assert [each.reason for each in bound.violations] == ["FILE_NOT_FOUND"]
+    for text in ('file_name = "\x00"', 'origin_run_id = "a\x00"'):
+        with pytest.raises(InvalidArgument):
+            await FileListing(database=database).list(TEAM, ListQuery(filter=text), now=NOW)
 
 
 async def test_a_lost_blob_is_replaced_only_where_it_is_still_the_one(database: Database) -> None:

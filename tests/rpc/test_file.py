@@ -480,6 +480,8 @@ async def test_binding_answers_records_or_every_violation(rig: FileRig) -> None:
     assert not answer.files
     with Refusal(Code.INVALID_ARGUMENT, "run_id MALFORMED"):
         await rig.bind("nonsense", picture.id)
+    with Refusal(Code.INVALID_ARGUMENT, "files TOO_MANY"):
+        await rig.bind(new_id(), *[picture.id] * 1001)
 
 
 async def test_a_bound_file_is_kept_for_its_run(rig: FileRig) -> None:

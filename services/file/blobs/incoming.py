@@ -5,19 +5,17 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
 from blake3 import blake3
 
-from services.common.errors import ResourceExhausted
+from services.file.model.disk import disk_full
 from services.file.model.file import Digest
 
 T = TypeVar("T")
 
-DISK_RETRY_AFTER = timedelta(seconds=30)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FLUSH_BYTES = 64 * 1024 * 1024
 """After so many bytes the disk is told to begin, so that the last flush of a large file is short."""
@@ -127,6 +125,4 @@ def _with_room(work: Callable[[], T]) -> T:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise ResourceExhausted(
-            "The disk is full; try again once there is room.", reason="DISK_FULL", retry_after=DISK_RETRY_AFTER
-        ) from error
+        raise disk_full() from error

@@ -6,23 +6,13 @@ import grpc
 from comfyfleet.run.v1 import run_pb2, run_service_pb2, run_service_pb2_grpc
 
 from services.common.status import error_of
-from services.file.model.run_fate import RunFate
+from services.file.model.run_fate import RunFate, has_ended
 
 METHODS = ("comfyfleet.run.v1.RunService/BatchGetRuns",)
 """To be named `idempotent` by whoever opens the channel."""
 BATCH = 100
 """Runs in one question; their outputs come along."""
 DEADLINE_SECONDS = 10
-
-ENDED = frozenset(
-    {
-        run_pb2.RUN_STATE_SUCCEEDED,
-        run_pb2.RUN_STATE_FAILED,
-        run_pb2.RUN_STATE_CANCELLED,
-        run_pb2.RUN_STATE_TIMED_OUT,
-        run_pb2.RUN_STATE_INVALID,
-    }
-)
 
 
 class RemoteRuns:
@@ -47,6 +37,6 @@ def _fate(run: run_pb2.Run) -> RunFate:
     outputs = (*run.outputs, *run.partial_outputs)
     return RunFate(
         run_id=run.id,
-        ended=run.state in ENDED,
+        ended=has_ended(run.state),
         output_file_ids=frozenset(output.file_id for output in outputs),
     )

@@ -15,6 +15,9 @@ from services.file.model.run_fate import RunFate
 from services.file.service.runs import Runs
 from services.file.store.bindings import BindingStore, Bound, Released
 
+MAX_INPUTS = 1000
+"""Files that one run may read: what one statement and one answer hold easily."""
+
 
 class RunFiles:
     """Binds and lets go."""
@@ -27,8 +30,13 @@ class RunFiles:
 
     async def bind(self, access: Access, run_id: str, wanted: Sequence[WantedFile], *, delete_at_end: bool) -> Bound:
         """Make files inputs of a run, all or none; doing it again changes nothing."""
+        violations = []
         if not is_id(run_id):
-            raise InvalidArgument(violations=[Violation("run_id", "MALFORMED", "Give the id of a run.")])
+            violations.append(Violation("run_id", "MALFORMED", "Give the id of a run."))
+        if len(wanted) > MAX_INPUTS:
+            violations.append(Violation("files", "TOO_MANY", f"A run reads at most {MAX_INPUTS} files."))
+        if violations:
+            raise InvalidArgument(violations=violations)
         return await self._bindings.bind(
             team_id=access.team_id,
             run_id=run_id,

@@ -8,6 +8,7 @@ from sqlalchemy import and_, delete, select, update
 from sqlmodel import Session
 
 from services.common.errors import Violation
+from services.common.ids import is_id
 from services.common.sql import Database
 from services.file.model.binding import WantedFile, violation_of
 from services.file.model.fact import Occasion
@@ -77,7 +78,7 @@ class BindingStore:
 def _bind(  # the arguments of BindFiles
     session: Session, team_id: str, run_id: str, wanted: Sequence[WantedFile], *, delete_at_end: bool, now: datetime
 ) -> Bound:
-    ids = {each.file_id for each in wanted}
+    ids = {each.file_id for each in wanted if is_id(each.file_id)}  # other text could be none that a database takes
     rows = locked_files(session, and_(FILE.c.id.in_(ids), FILE.c.team_id == team_id, visible(now)))
     files = {row["id"]: file_of(row) for row in rows}
     found = [violation_of(each, files.get(each.file_id)) for each in wanted]

@@ -8,9 +8,10 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, selec
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
-from services.common.errors import AlreadyExists
+from services.common.errors import AlreadyExists, Unavailable
 from services.common.sql import Database
 from services.file.model.access import output_limit
+from services.file.model.disk import disk_full
 from services.file.model.fact import FactType, Occasion
 from services.file.model.file import Content, File, Origin, StoredFile
 from services.file.store.rows import (
@@ -96,12 +97,15 @@ class FileStore:
     async def add(self, addition: Addition, occasion: Occasion) -> Added:
         """Make the record and tell of it, in one transaction.
 
-        AlreadyExists REQUEST_ID_REUSED, or ResourceExhausted OUTPUT_LIMIT.
+        AlreadyExists REQUEST_ID_REUSED, or ResourceExhausted OUTPUT_LIMIT or DISK_FULL.
         """
         try:
-            return await self._database.write(lambda session: _add(session, addition, occasion))
-        except IntegrityError:  # the same request came twice at once: the other one has made the record by now
-            return await self._database.write(lambda session: _add(session, addition, occasion))
+            try:
+                return await self._database.write(lambda session: _add(session, addition, occasion))
+            except IntegrityError:  # the same request came twice at once: the other one has made the record by now
+                return await self._database.write(lambda session: _add(session, addition, occasion))
+        except Unavailable as error:
+            raise (disk_full() if _is_full(error.__cause__) else error) from error.__cause__
 
     async def replace_blob(self, sha256: str, *, lost: str, found: str) -> bool:
         """Say that these bytes are in another blob; False if they are no longer where the caller thought."""
@@ -214,6 +218,12 @@ def _replay(session: Session, addition: Addition, row: Row) -> Added:
     stored = _stored(session, FILE.c.id == row["id"])
     assert stored is not None
     return Added(stored=stored, created=False, took_content=False)
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether the database refused because its disk is full: SQLITE_FULL, or PostgreSQL's `disk_full`."""
+    refusal = getattr(error, "orig", None)
+    return getattr(refusal, "sqlite_errorcode", 0) & 0xFF == 13 or getattr(refusal, "sqlstate", "") == "53100"
 
 
 def _delete(session: Session, team_id: str, file_id: str, occasion: Occasion) -> Deletion:

@@ -13,7 +13,6 @@ from services.common.ids import new_id
 from services.file.model.access import Access
 from services.file.model.binding import accepts
 from services.file.model.byte_range import ByteRange, byte_range
-from services.file.model.display_name import display_name
 from services.file.model.file import Digest, File, Origin
 from services.file.model.new_file import NewFile
 
@@ -29,36 +28,6 @@ GRANT = RunGrant(
     expires_at=NOW,
 )
 FILE = File(id="in", team_id="t", file_name="a", media_type="a/b", size_bytes=1, sha256="", blake3="", created_at=NOW)
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("photo.png", "photo.png"),
-        ("../../etc/passwd", "_.._etc_passwd"),
-        ("..\\x", "_x"),
-        ("a\u202egnp.exe", "agnp.exe"),
-        ("line\nbreak\x1b[31m", "linebreak[31m"),
-        ("CON", "_CON"),
-        ("com1.txt", "_com1.txt"),
-        ("console.txt", "console.txt"),
-        (".", "file"),
-        ("  . ", "file"),
-        ("", "file"),
-        ('a"b', "a'b"),
-        ("\U0001f600", "\U0001f600"),
-    ],
-)
-def test_a_name_is_shown_without_what_could_mislead(name: str, shown: str) -> None:
-    assert display_name(name) == shown
-
-
-@given(st.text(max_size=50))
-def test_a_shown_name_is_one_harmless_component(name: str) -> None:
-    shown = display_name(name)
-    assert shown
-    assert shown not in (".", "..")
-    assert not set(shown) & set('/\\\x00\n"')
 
 
 @pytest.mark.parametrize(
