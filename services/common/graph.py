@@ -16,6 +16,7 @@ MAX_GRAPH_BYTES = 8 * 1024 * 1024
 MAX_GRAPH_DEPTH = 64
 MAX_NODES = 10_000
 MAX_NAME_CHARACTERS = 256
+MAX_PATH_CHARACTERS = 1024
 MAX_VIOLATIONS = 50
 """A graph that is wrong everywhere is named this often: violations travel in trailers, which are small."""
 
@@ -141,13 +142,14 @@ def find_input(inputs: dict[str, Any], path: str) -> InputPlace | None:
     """
     container: Any = inputs
     rest = path
-    while True:
+    while len(path) <= MAX_PATH_CHARACTERS:  # the search is quadratic in its dots
         step, rest = _longest_step(container, rest)
         if step is None:
             return None
         if not rest:
             return InputPlace(container=container, step=step)
         container = container[step]
+    return None
 
 
 def _longest_step(container: Any, path: str) -> tuple[str | int | None, str]:

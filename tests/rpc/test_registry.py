@@ -418,3 +418,33 @@ async def test_versions_and_deletion_are_told_to_other_rooms(database: Database,
     assert (version.team_id, version.request_id) == (RED, request_id)
     assert (version.workflow_version_created.slug, version.workflow_version_created.version) == ("cat", 1)
     assert deleted.workflow_deleted.workflow_id == made.id
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [
+        ({"x": [f"$text(a{n})" for n in range(50_000)]}, "TOO_MANY"),
+        ({f"x{n}": "$text(a)" for n in range(50_000)}, "TOO_LARGE"),
+    ],
+)
+async def test_too_many_placeholders_are_refused(registry: Registry, inputs: dict[str, Any], reason: str) -> None:
+    graph_json = json.dumps({"1": {"class_type": "A", "inputs": inputs}}).encode()
+    error = await registry.refusal("DiscoverParameters", graph_json=graph_json)
+    assert _reasons(error) == {"parameters": reason}
+
+
+@pytest.mark.parametrize("inputs", [{f"x{n}": 1 for n in range(50_000)}, {"x": {"a." * 4000: "$text(a)"}}])
+async def test_a_graph_full_of_literals_gives_a_small_answer(registry: Registry, inputs: dict[str, Any]) -> None:
+    graph_json = json.dumps({"1": {"class_type": "A", "inputs": inputs}}).encode()
+    found = await registry.call("DiscoverParameters", graph_json=graph_json)
+    assert 1 <= len(found.parameters) <= 500
+    assert found.ByteSize() < 1024 * 1024
+
+
+async def test_a_path_full_of_dots_is_refused_soon(registry: Registry) -> None:
+    targets = [pb.ParameterTarget(node_id="1", input="." * 1024) for _ in range(256)]
+    parameters = [pb.Parameter(key=f"a{n}", type=pb.PARAMETER_TYPE_JSON, targets=targets) for n in range(3)]
+    error = await registry.refusal(
+        "CreateWorkflow", display_name="a", graph_json=json.dumps(GRAPH).encode(), parameters=parameters
+    )
+    assert set(_reasons(error).values()) == {"UNKNOWN_INPUT"}

@@ -24,12 +24,11 @@ from services.registry.discovery.places import Place, places
 
 def placeholder_targets(graph: Graph) -> dict[str, tuple[ParameterTarget, ...]]:
     """Where the placeholders of each name stand."""
-    found: dict[str, tuple[ParameterTarget, ...]] = {}
+    found: dict[str, list[ParameterTarget]] = {}
     for place in places(graph):
         if place.placeholder is not None and place.placeholder.is_parameter:
-            name = place.placeholder.name
-            found[name] = (*found.get(name, ()), place.target)
-    return found
+            found.setdefault(place.placeholder.name, []).append(place.target)
+    return {name: tuple(targets) for name, targets in found.items()}
 
 
 def check_placeholders(

@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from services.common.clock import Clock
 from services.common.errors import Aborted, InvalidArgument, NotFound, Violation
 from services.common.filtering import Page
-from services.common.graph import Graph
 from services.common.parameters import OutputDefinition, Parameter
 from services.registry.discovery import Discovery
 from services.registry.model.fact import Occasion
 from services.registry.model.reference import parse_reference
 from services.registry.model.request import NewWorkflow, WorkflowChange, check_change, check_new_workflow
 from services.registry.model.workflow import Workflow, WorkflowVersion
-from services.registry.service.content import ContentMaker, read_graph_aside
+from services.registry.service.content import ContentMaker, SizedGraph
 from services.registry.store import BaseMoved, VersionContent, WorkflowListings, WorkflowStore
 
 MOST_TRIES = 5
@@ -138,15 +137,15 @@ class WorkflowService:
 
     async def discover(self, caller: Caller, graph: bytes) -> Discovery:
         """What parameters and outputs a graph has; InvalidArgument."""
-        return await self._content.discover(caller.team_id, await read_graph_aside(graph))
+        return await self._content.discover(caller.team_id, await SizedGraph.read(graph))
 
     async def _changed_content(
-        self, caller: Caller, base: Workflow, change: WorkflowChange, graph: Graph | None
+        self, caller: Caller, base: Workflow, change: WorkflowChange, graph: SizedGraph | None
     ) -> VersionContent | None:
         newest = base.version
         if graph is None:
             assert newest.graph is not None
-            graph = await read_graph_aside(newest.graph)
+            graph = await SizedGraph.read(newest.graph)
         parameters: tuple[Parameter, ...] | None = newest.parameters
         if change.parameters is not None:
             parameters = change.parameters
@@ -166,7 +165,7 @@ class WorkflowService:
         return replace(content, parameters_discovered=newest.parameters_discovered) if kept else content
 
     async def _make(
-        self, caller: Caller, graph: Graph | None, *, parameters: tuple[Parameter, ...] | None,
+        self, caller: Caller, graph: SizedGraph | None, *, parameters: tuple[Parameter, ...] | None,
         outputs: tuple[OutputDefinition, ...], note: str, violations: list[Violation],
     ) -> VersionContent:  # fmt: skip
         """The content of a version; `violations` found before are told together with those found here."""
@@ -186,9 +185,9 @@ class WorkflowService:
         return Occasion(time=self._clock.now(), request_id=caller.request_id)
 
 
-async def _graph_or_violations(data: bytes, violations: list[Violation]) -> Graph | None:
+async def _graph_or_violations(data: bytes, violations: list[Violation]) -> SizedGraph | None:
     try:
-        return await read_graph_aside(data)
+        return await SizedGraph.read(data)
     except InvalidArgument as error:
         violations.extend(error.violations)
         return None

@@ -16,7 +16,7 @@ from services.common.parameters import (
 )
 
 MAX_VALUE_BYTES = 1024 * 1024
-MAX_VALUE_DEPTH = 32
+MAX_VALUE_DEPTH = 64
 
 _TYPES = {
     ParameterType.STRING: pb.PARAMETER_TYPE_STRING,
