@@ -29,7 +29,6 @@ from services.common.sql import Database
 from services.run.feed import RunFeed
 from services.run.model.assignment import Assignment
 from services.run.model.event import LoggedEvent, NewEvent, attempt_started, output_added, state_changed
-from services.run.model.output import RunOutput
 from services.run.model.requirements import Requirements
 from services.run.model.run import Run
 from services.run.model.state import RunState
@@ -42,6 +41,7 @@ from services.run.store.events import append_events
 from services.run.store.runs import run_by_id
 from services.run.store.tables import RUN_OUTPUT
 from services.run.store.transition import transition
+from tests.contract.run_samples import output as output_of
 
 TEAM_A, TEAM_B = new_id(), new_id()
 SERVICE = "svc-test"
@@ -184,9 +184,9 @@ class Fleet:
         """An output was stored."""
 
         def unit(session: Session) -> Sequence[LoggedEvent]:
-            output = _output(ordinal)
-            session.connection().execute(RUN_OUTPUT.insert(), {**output.to_json(), "run_id": run_id})
-            return append_events(session, run_id, [output_added(output)], now=_now())
+            made = output_of(ordinal)
+            session.connection().execute(RUN_OUTPUT.insert(), {**made.to_json(), "run_id": run_id})
+            return append_events(session, run_id, [output_added(made)], now=_now())
 
         await self._do(run_id, unit, silently=silently)
 
@@ -268,13 +268,11 @@ class Watch:
 @asynccontextmanager
 async def open_run_rig(database: Database) -> AsyncIterator[RunRig]:
     """The door over `database`, on a free port, with its loops running."""
-    registry, files = SmallRegistry(), SmallFiles()
+    registry, files = SmallRegistry(), SmallFiles()  # type: ignore[abstract]  # what is asked for here
     async with AsyncExitStack() as stack:
         peers = await stack.enter_async_context(open_server(address="127.0.0.1:0"))
         await stack.enter_async_context(
-            peers.serving(
-                _peer_members(registry, files), authenticator=NoAuthenticator(), service_credentials=[SERVICE]
-            )
+            peers.serving(peer_members(registry, files), authenticator=NoAuthenticator(), service_credentials=[SERVICE])
         )
         to_peers = await stack.enter_async_context(open_channel(peers.address, service_credential=SERVICE))
         feed = RunFeed(hints=Hints(nats=None))
@@ -303,7 +301,8 @@ async def open_run_rig(database: Database) -> AsyncIterator[RunRig]:
         )
 
 
-def _peer_members(registry: SmallRegistry, files: SmallFiles) -> list[Member]:
+def peer_members(registry: SmallRegistry, files: SmallFiles) -> list[Member]:
+    """The rooms that the run room calls, as members of one server."""
     return [
         Member(
             name="registry",
@@ -342,24 +341,6 @@ def _move(session: Session, run_id: str, was: RunState, to: RunState) -> list[Lo
     assert run is not None
     news: list[NewEvent] = [state_changed(to, previous=was, attempt=1)]
     return append_events(session, run_id, news, now=now, run=run)
-
-
-def _output(ordinal: int) -> RunOutput:
-    return RunOutput(
-        ordinal=ordinal,
-        name=f"a-{ordinal}.png",
-        node_id="9",
-        key="images",
-        position=ordinal,
-        file_id=new_id(),
-        sha256="00" * 32,
-        size_bytes=3,
-        media_type="image/png",
-        file_name="a.png",
-        kind="output",
-        cached=False,
-        attempt=1,
-    )
 
 
 def _now() -> datetime:
