@@ -23,7 +23,7 @@ from services.common.rpc.server import Member, RoomServer, open_server
 from services.common.status import error_of
 
 SERVICE = "comfyfleet.sample.v1.SampleService"
-DEADLINE = 10.0
+DEADLINE = 20.0
 GOOD = bearer("sk-good")
 
 

@@ -27,10 +27,12 @@ class TeamStore:
         """Keep `team`; the one made before if this is a replay; AlreadyExists if its name or request id is taken."""
 
         def unit(session: Session) -> Team:
+            # The name first: where a twin of this request commits in between, its mark is then seen too.
+            taken = session.connection().execute(select(_TEAM.c.id).where(_TEAM.c.name == team.name)).first()
             made = replayed(session, replay)
             if made is not None:
                 return _team(session.get_one(TeamRow, made))
-            if session.connection().execute(select(_TEAM.c.id).where(_TEAM.c.name == team.name)).first():
+            if taken:
                 raise AlreadyExists("Another team has this name; choose another.", reason="TEAM_NAME_TAKEN")
             session.add(TeamRow(id=team.id, name=team.name, display_name=team.display_name, created_at=team.created_at))
             remember(session, replay, team.id, team.created_at)

@@ -44,9 +44,7 @@ class RunningCalls:
 
     def revoke(self, credential_id: str) -> None:
         """End every stream of this credential with UNAUTHENTICATED."""
-        for call in list(self._calls):
-            if call.credential_id == credential_id:
-                call.end(Unauthenticated("The credential was revoked.", reason="CREDENTIAL_REVOKED"))
+        self._end(credential_id, Unauthenticated("The credential was revoked.", reason="CREDENTIAL_REVOKED"))
 
     def stop_endless(self) -> None:
         """End every stream that would not end by itself with UNAVAILABLE: the server is stopping."""
@@ -56,10 +54,15 @@ class RunningCalls:
 
     async def check_again(self, authentication: Authentication) -> None:
         """End the streams whose credential is no longer good: the slow twin of CredentialRevoked."""
-        for call in list(self._calls):
+        for credential_id, metadata in {call.credential_id: call.metadata for call in self._calls}.items():
             try:
-                await authentication.principal_of(call.metadata)
+                await authentication.principal_of(metadata)
             except Unauthenticated as error:
-                call.end(error)
+                self._end(credential_id, error)
             except DomainError:
                 continue  # it cannot be asked now: what was good stays good until it can
+
+    def _end(self, credential_id: str, why: DomainError) -> None:
+        for call in list(self._calls):
+            if call.credential_id == credential_id:
+                call.end(why)
