@@ -13,8 +13,13 @@ from gateway.problems import HttpError, problem_of
 from gateway.rooms import Rooms
 
 CHUNK_BYTES = 256 * 1024
+MAX_PIECES = 64
+"""A client that sends byte by byte must not make us keep an object for each."""
 STALL = 60.0
 """Seconds that the file room may take for one chunk, or for its answer."""
+
+_FULL_CHUNK = file_pb2.UploadFileRequest(chunk=bytes(CHUNK_BYTES)).SerializeToString()[:-CHUNK_BYTES]
+"""How the message of a full chunk begins: put before the pieces, it saves copying them three times."""
 
 
 class Upload:
@@ -28,7 +33,8 @@ class Upload:
         self._header = header
         self._rooms = rooms
         self._metadata = metadata
-        self._held = bytearray()
+        self._pieces: list[bytes | memoryview] = []
+        self._held = 0
         self._call: grpc.aio.StreamUnaryCall[file_pb2.UploadFileRequest, file_pb2.UploadFileResponse] | None = None
 
     async def __aenter__(self) -> Self:
@@ -42,36 +48,38 @@ class Upload:
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes; waits while the file room is slower than the client."""
-        self._held += data
-        if len(self._held) <= CHUNK_BYTES:
-            return
-        view = bytes(self._held)
-        whole = len(view) - len(view) % CHUNK_BYTES
-        for start in range(0, whole, CHUNK_BYTES):
-            await self._send(file_pb2.UploadFileRequest(chunk=view[start : start + CHUNK_BYTES]))
-        self._held = bytearray(view[whole:])
+        view = memoryview(data)
+        while self._held + len(view) > CHUNK_BYTES:
+            room = CHUNK_BYTES - self._held
+            await self._send(b"".join((_FULL_CHUNK, *self._pieces, view[:room])))
+            self._pieces, self._held, view = [], 0, view[room:]
+        self._pieces.append(view)
+        self._held += len(view)
+        if len(self._pieces) >= MAX_PIECES:
+            self._pieces = [b"".join(self._pieces)]
 
     async def finish(self) -> file_pb2.File:
         """The record, once the bytes are durable."""
         try:
             if self._call is None:
-                request = file_pb2.PutFileRequest(header=self._header, content=bytes(self._held))
+                request = file_pb2.PutFileRequest(header=self._header, content=b"".join(self._pieces))
                 put = await self._rooms.files.PutFile(request, metadata=self._metadata, timeout=STALL)
                 return put.file
             if self._held:
-                await self._send(file_pb2.UploadFileRequest(chunk=bytes(self._held)))
+                last = file_pb2.UploadFileRequest(chunk=b"".join(self._pieces))
+                await self._send(last.SerializeToString())
             async with asyncio.timeout(STALL):
                 await request_stream.close(self._call)
                 return (await self._call).file
         except grpc.aio.AioRpcError as error:
             raise self._refusal(error) from error
 
-    async def _send(self, request: file_pb2.UploadFileRequest) -> None:
+    async def _send(self, message: bytes) -> None:
         if self._call is None:
             self._call = self._rooms.files.UploadFile(metadata=self._metadata)
-            await self._send(file_pb2.UploadFileRequest(header=self._header))
+            await self._send(file_pb2.UploadFileRequest(header=self._header).SerializeToString())
         async with asyncio.timeout(STALL):
-            sent = await request_stream.send(self._call, request.SerializeToString())
+            sent = await request_stream.send(self._call, message)
         if not sent:
             # The room has answered already, with a refusal: that is what the client is told.
             await self._raise_answer(self._call)

@@ -44,7 +44,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def open_rig(*, heartbeat: float = 15.0, **settings: Any) -> AsyncIterator[Rig]:
+async def open_rig(*, heartbeat: float = 15.0, send_timeout: float = 30.0, **settings: Any) -> AsyncIterator[Rig]:
     """A rig that is served until the block ends."""
     async with ScriptedRooms().serving() as rooms:
         chosen = RigSettings(
@@ -55,7 +55,7 @@ async def open_rig(*, heartbeat: float = 15.0, **settings: Any) -> AsyncIterator
             **settings,
         )
         async with (
-            open_gateway(settings=chosen, heartbeat=heartbeat) as gateway,
+            open_gateway(settings=chosen, heartbeat=heartbeat, send_timeout=send_timeout) as gateway,
             grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}", options=CHANNEL_OPTIONS) as channel,
             aiohttp.ClientSession(headers={"authorization": "Bearer sk-test"}) as http,
             asyncio.timeout(30),

@@ -179,9 +179,13 @@ class ScriptedFiles(file_pb2_grpc.FileServiceServicer):
         content = self.contents[file.id]
         part = content[request.offset : request.offset + request.length if request.length else None]
         header = file_pb2.DownloadHeader(file=file, offset=request.offset, length=len(part))
-        yield file_pb2.DownloadFileResponse(header=header)
-        for start in range(0, len(part), 65536):
-            yield file_pb2.DownloadFileResponse(chunk=part[start : start + 65536])
+        try:
+            yield file_pb2.DownloadFileResponse(header=header)
+            for start in range(0, len(part), 65536):
+                yield file_pb2.DownloadFileResponse(chunk=part[start : start + 65536])
+        except (asyncio.CancelledError, GeneratorExit):
+            self.broken_off.set()
+            raise
 
     async def GetFile(self, request: file_pb2.GetFileRequest, context: Any) -> Any:
         return file_pb2.GetFileResponse(file=await self._found(request.file_id, context))

@@ -240,3 +240,33 @@ async def test_key_makes_the_same_form_upload_the_same_files(rig: Rig) -> None:
 async def test_upload_limit_leaves_room_for_the_largest_file(rig: Rig) -> None:
     async with rig.http.post(f"{rig.url}/v1/files", data=io.BytesIO(b"z" * MAX_FILE_BYTES)) as response:
         assert response.status == 201
+
+
+async def test_reader_that_never_reads_is_cut_off() -> None:
+    async with open_rig(send_timeout=0.2) as rig:
+        file = rig.rooms.files.store(b"x" * 64_000_000)
+        _, writer = await asyncio.open_connection("127.0.0.1", rig.http_port, limit=1000)
+        writer.write(f"GET /v1/files/{file.id}/content HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await rig.rooms.files.broken_off.wait()
+        writer.close()
+
+
+async def test_file_sent_byte_by_byte_arrives_whole(rig: Rig) -> None:
+    content = bytes(range(256)) * 3
+
+    async def drip() -> AsyncIterator[bytes]:
+        for byte in content:
+            yield bytes([byte])
+
+    async with rig.http.post(f"{rig.url}/v1/files", data=drip()) as response:
+        file = await response.json()
+    assert rig.rooms.files.contents[file["id"]] == content
+
+
+async def test_chunks_of_every_size_arrive_whole(rig: Rig) -> None:
+    for size in (0, 1, 262_143, 262_144, 262_145, 524_288, 900_001):
+        content = bytes(index % 251 for index in range(size))
+        async with rig.http.post(f"{rig.url}/v1/files", data=io.BytesIO(content)) as response:
+            file = await response.json()
+        assert rig.rooms.files.contents[file["id"]] == content
+    assert max(rig.rooms.files.chunk_sizes) == 262_144
