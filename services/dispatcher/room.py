@@ -11,19 +11,21 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import aiohttp
+import structlog
 from comfyfleet.dispatcher.v1 import dispatcher_pb2_grpc
 from comfyfleet.run.v1 import run_queue_pb2_grpc
 from yarl import URL
 
 from services.common.clock import Clock, SystemClock
 from services.common.ids import new_id
-from services.common.rpc.authentication import FixedAuthenticator
+from services.common.rpc.authentication import FixedAuthenticator, NoAuthenticator
 from services.common.rpc.channel import open_channel
 from services.common.rpc.principal import Principal, PrincipalKind
-from services.common.rpc.server import Member
+from services.common.rpc.server import Member, RoomServer, open_server
 from services.common.settings import Settings
 from services.dispatcher.drivers.comfyui.backend import ComfyBackend
 from services.dispatcher.drivers.driver import Backend, BackendAddress, BackendListener
@@ -43,16 +45,20 @@ DRAIN_GRACE = timedelta(seconds=8)
 """What executes may take so long to end; below the grace in which a supervisor kills."""
 _CONNECTIONS = 16
 
+log = structlog.get_logger()
+
 
 @asynccontextmanager
 async def open_dispatcher(
     *, settings: Settings, clock: Clock | None = None, drain_grace: timedelta = DRAIN_GRACE
-) -> AsyncIterator[list[Member]]:
+) -> AsyncIterator[RoomServer]:
     """Drive `settings.comfyui_urls` for the run room at `settings.run_address` while the block lasts.
 
-    The member is the dispatcher's own door, which knows only `settings.agent_secret`. ValueError without one. A task
-    of the dispatcher that fails ends the block with its error, `Superseded` among them.
+    The server is the dispatcher's own door at `settings.dispatcher_listen`, which knows only `settings.agent_secret`.
+    ValueError without a secret, and for an address that is not loopback; OSError if it is taken. A task of the
+    dispatcher that fails ends the block with its error, `Superseded` among them.
     """
+    _check_loopback(settings.dispatcher_listen)
     if settings.agent_secret is None:
         raise ValueError("Set COMFYFLEET_AGENT_SECRET, the `ak-…` with which the dispatcher synchronizes.")
     clock = clock or SystemClock()
@@ -106,7 +112,16 @@ async def open_dispatcher(
                 group.create_task(catalogues.run(), name="dispatcher-catalogues"),
             ]
             try:
-                yield [_member(sources, identity)]
+                async with (
+                    open_server(address=settings.dispatcher_listen) as server,
+                    server.serving(
+                        [_member(sources, identity)],
+                        authenticator=NoAuthenticator(),
+                        with_reflection=settings.reflection,
+                    ),
+                ):
+                    log.info("dispatcher_listens", address=server.address)
+                    yield server
             finally:
                 if not any(task.done() for task in tasks):
                     await asyncio.shield(_drain(reconciler, drain_grace))
@@ -121,6 +136,16 @@ async def _drain(reconciler: Reconciler, grace: timedelta) -> None:
             await reconciler.drained()
     except TimeoutError:
         pass
+
+
+def _check_loopback(listen: str) -> None:
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        is_loopback = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise ValueError("COMFYFLEET_DISPATCHER_LISTEN takes a loopback address only, such as 127.0.0.1:0.")
 
 
 def _member(sources: Sources, identity: Identity) -> Member:

@@ -62,10 +62,10 @@ def saved(color: int | None = None, *, batch: int = 1) -> Graph:
     }
 
 
-def sleeping(seconds: float) -> Graph:
+def sleeping(rig: DriverRig, seconds: float) -> Graph:
     """As `saved`, with a nap before the saving."""
     graph = saved()
-    graph["3"] = {"class_type": "TestSleep", "inputs": {"value": ["1", 0], "seconds": seconds}}
+    graph["3"] = {"class_type": rig.sleep_class, "inputs": {"value": ["1", 0], "seconds": seconds}}
     graph["2"]["inputs"]["images"] = ["3", 0]
     return graph
 
@@ -121,12 +121,12 @@ async def test_64_bit_integers_arrive_exactly(rig: DriverRig) -> None:
 
 
 async def test_progress_grows_to_the_whole(rig: DriverRig) -> None:
-    run = rig.run_of(rig.spec(sleeping(0.3)))
+    run = rig.run_of(rig.spec(sleeping(rig, 0.3)))
     await rig.execute(run)
     fractions = [progress.fraction for progress in run.observer.progress]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
-    assert "TestSleep" in {progress.node_class for progress in run.observer.progress}
+    assert rig.sleep_class in {progress.node_class for progress in run.observer.progress}
 
 
 async def test_raw_messages_are_told_in_order(rig: DriverRig) -> None:
@@ -321,7 +321,7 @@ async def test_graph_without_outputs_is_invalid(rig: DriverRig) -> None:
 
 
 async def test_stopped_run_ends_as_it_was_stopped(rig: DriverRig) -> None:
-    run = rig.run_of(rig.spec(sleeping(30)))
+    run = rig.run_of(rig.spec(sleeping(rig, 30)))
     ending = await rig.execute(run, stop_with=CANCELLED)
     assert ending.outcome is Outcome.INTERRUPTED
     assert ending.failure is not None
@@ -331,7 +331,7 @@ async def test_stopped_run_ends_as_it_was_stopped(rig: DriverRig) -> None:
 
 
 async def test_stop_of_a_waiting_prompt_leaves_the_running_one_alone(rig: DriverRig) -> None:
-    ahead, behind = rig.run_of(rig.spec(sleeping(1.5))), rig.run_of(rig.spec(sleeping(30)))
+    ahead, behind = rig.run_of(rig.spec(sleeping(rig, 1.5))), rig.run_of(rig.spec(sleeping(rig, 30)))
     first = asyncio.create_task(rig.execute(ahead))
     async with asyncio.timeout(10):
         await ahead.observer.began.wait()
@@ -350,7 +350,7 @@ async def test_stop_of_a_waiting_prompt_leaves_the_running_one_alone(rig: Driver
 
 
 async def test_recall_takes_a_waiting_prompt_back(rig: DriverRig) -> None:
-    ahead, behind = rig.run_of(rig.spec(sleeping(1.5))), rig.run_of(rig.spec(saved()))
+    ahead, behind = rig.run_of(rig.spec(sleeping(rig, 1.5))), rig.run_of(rig.spec(saved()))
     first = asyncio.create_task(rig.execute(ahead))
     async with asyncio.timeout(10):
         await ahead.observer.began.wait()
@@ -381,7 +381,7 @@ async def test_late_success_wins_over_a_stop(rig: DriverRig) -> None:
 
 
 async def test_interrupt_by_somebody_else_is_told_apart(rig: DriverRig) -> None:
-    run = rig.run_of(rig.spec(sleeping(30)))
+    run = rig.run_of(rig.spec(sleeping(rig, 30)))
     execution = asyncio.create_task(rig.execute(run))
     async with asyncio.timeout(10):
         await run.observer.began.wait()
@@ -395,7 +395,7 @@ async def test_interrupt_by_somebody_else_is_told_apart(rig: DriverRig) -> None:
 
 async def test_running_prompt_is_adopted_with_its_own_client_id(rig: DriverRig) -> None:
     """Another session of the driver finds the prompt, follows it to its end and gets its frames."""
-    run = rig.run_of(rig.spec(sleeping(1.5)))
+    run = rig.run_of(rig.spec(sleeping(rig, 1.5)))
     first = asyncio.create_task(rig.execute(run))
     async with asyncio.timeout(10):
         await run.observer.began.wait()
@@ -424,7 +424,7 @@ async def test_ended_prompt_is_adopted_from_the_history(rig: DriverRig) -> None:
 
 
 async def test_prompt_of_this_fleet_that_nobody_wants_is_an_orphan(rig: DriverRig) -> None:
-    run = rig.run_of(rig.spec(sleeping(30)))
+    run = rig.run_of(rig.spec(sleeping(rig, 30)))
     first = asyncio.create_task(rig.execute(run))
     async with asyncio.timeout(10):
         await run.observer.began.wait()
@@ -436,7 +436,7 @@ async def test_prompt_of_this_fleet_that_nobody_wants_is_an_orphan(rig: DriverRi
 
 
 async def test_strangers_prompts_are_counted_and_left_alone(rig: DriverRig) -> None:
-    await rig.post("/prompt", {"prompt": sleeping(1.0)})
+    await rig.post("/prompt", {"prompt": sleeping(rig, 1.0)})
     rig.backend.poke()
     await rig.until(lambda: rig.backend.state().foreign_prompts == 1)
     assert rig.backend.orphans() == ()

@@ -174,6 +174,12 @@ class DriverRig:
         fields.setdefault("output_prefix", f"comfyfleet-tests/{new_id()}")
         return ExecutionSpec(prompt_id=new_id(), graph_json=json.dumps(graph).encode(), **fields)
 
+    @property
+    def sleep_class(self) -> str:
+        """A node that naps and can be interrupted: the server's own test node, or the stand-in's."""
+        content = self.backend.catalogue(self.backend.state().capabilities_hash) or b""
+        return "StandinSleepBeside" if b'"StandinSleepBeside"' in content else "TestSleep"
+
     def run_of(self, spec: ExecutionSpec) -> Run:
         """An execution that was not begun."""
         return Run(spec=spec, key=ExecutionKey(run_id=new_id(), attempt=1))

@@ -33,6 +33,8 @@ class ScriptedRunRoom(run_queue_pb2_grpc.RunQueueServiceServicer):
     previews: list[run_queue_pb2.PreviewFrame] = field(default_factory=list)
     catalogues: dict[str, bytes] = field(default_factory=dict)
     wanted_catalogues: list[str] = field(default_factory=list)
+    told_versions: list[int] = field(default_factory=list)
+    """Versions of the desired states that were sent."""
     forget_finished: bool = True
     endpoints: dict[str, str] = field(default_factory=dict)
     """Registered backends: URL by local key."""
@@ -78,6 +80,12 @@ class ScriptedRunRoom(run_queue_pb2_grpc.RunQueueServiceServicer):
         self.version += 1
         self._say()
 
+    async def hang_up(self) -> None:
+        """End all streams; the dispatcher dials again."""
+        self._hung_up = True
+        self._say()
+        await self.until(lambda: not self._hung_up)
+
     async def until(self, condition: Callable[[], Any], *, seconds: float = 20) -> Any:
         """Wait until `condition` is true after some message; its value."""
         async with asyncio.timeout(seconds), self._changed:
@@ -118,10 +126,13 @@ class ScriptedRunRoom(run_queue_pb2_grpc.RunQueueServiceServicer):
                 await news.get()
                 while not news.empty():
                     news.get_nowait()
-                if reader.done():
+                if reader.done() or self._hung_up:
+                    self._hung_up = False
                     return
                 if self.current is not None:
+                    self.told_versions.append(self.version)
                     yield self._desired_state()
+                    await self._notify()
         finally:
             self._streams.remove(news)
             reader.cancel()
@@ -148,6 +159,7 @@ class ScriptedRunRoom(run_queue_pb2_grpc.RunQueueServiceServicer):
     # ------------------------------------------------------------------
     def __post_init__(self) -> None:
         self._streams: list[asyncio.Queue[None]] = []
+        self._hung_up = False
 
     async def _read(self, messages: AsyncIterator[run_queue_pb2.CurrentState], news: asyncio.Queue[None]) -> None:
         first = True

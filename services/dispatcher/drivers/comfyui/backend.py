@@ -117,7 +117,7 @@ class ComfyBackend:
         finally:
             for task in self._socket_tasks.values():
                 task.cancel()
-            self._reaper.close()
+            await asyncio.gather(*self._socket_tasks.values(), self._reaper.close(), return_exceptions=True)
 
     def state(self) -> BackendState:
         """See Backend."""

@@ -34,12 +34,13 @@ class Reaper:
         self._began: dict[str, float] = {}
         self._interrupting: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._is_closed = False
 
     def remove(self, prompt_id: str, *, interrupt: bool = True) -> None:
         """Begin, unless it is on its way out already. Without `interrupt` a prompt that runs is left alone (RECALL)."""
         if interrupt:
             self._interrupting.add(prompt_id)
-        if prompt_id in self._tasks:
+        if prompt_id in self._tasks or self._is_closed:
             return
         self._began[prompt_id] = self._site.stopwatch()
         self._tasks[prompt_id] = asyncio.create_task(self._reap(prompt_id), name=f"reap-{prompt_id}")
@@ -55,10 +56,13 @@ class Reaper:
         now = self._site.stopwatch()
         return next((prompt_id for prompt_id, began in self._began.items() if now - began > _STUCK_AFTER), "")
 
-    def close(self) -> None:
-        """End all loops; what is there stays there."""
-        for task in self._tasks.values():
+    async def close(self) -> None:
+        """End all loops and begin no other; what is at the backend stays there."""
+        self._is_closed = True
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _reap(self, prompt_id: str) -> None:
         pause, interrupted_at = _FIRST_PAUSE, float("-inf")
