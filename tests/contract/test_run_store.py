@@ -231,7 +231,7 @@ async def test_facts_leave_once_and_the_end_names_the_inputs(database: Database)
     await database.write(lambda session: cancel(session, run_id, team_id=TEAM, now=NOW))
     facts = await outbox.unpublished(100)
     assert [fact.id for fact in facts] == [f"{run_id}.1", f"{run_id}.3"], "that a cancel was asked for is no fact"
-    assert {fact.subject for fact in facts} == {f"comfyfleet.{TEAM}.run.run-state-changed"}
+    assert {fact.subject for fact in facts} == {f"comfyfleet.{TEAM}.run.run_state_changed"}
     first, last = (event_pb2.Event.FromString(fact.body) for fact in facts)
     assert first.run_state_changed.state == run_pb2.RUN_STATE_QUEUED
     assert not first.run_state_changed.input_file_ids

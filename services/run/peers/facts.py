@@ -43,7 +43,7 @@ def _of_run(fact: RunFact) -> OutboxEvent:
         event.run_output_added.run_id = logged.run_id
         event.run_output_added.sequence = logged.sequence
         event.run_output_added.output.CopyFrom(run_pb2.RunOutput(**logged.body))
-        return _outgoing(event, "run-output-added")
+        return _outgoing(event, "run_output_added")
     state = RunState(logged.body["state"])
     previous = logged.body["previous_state"]
     event.run_state_changed.CopyFrom(
@@ -60,7 +60,7 @@ def _of_run(fact: RunFact) -> OutboxEvent:
             delete_inputs=fact.delete_inputs_at_end and state.is_terminal,
         )
     )
-    return _outgoing(event, "run-state-changed")
+    return _outgoing(event, "run_state_changed")
 
 
 def _of_room(fact: RoomFact) -> OutboxEvent:
@@ -68,9 +68,9 @@ def _of_room(fact: RoomFact) -> OutboxEvent:
     event.time.FromDatetime(fact.at)
     if fact.type == CATALOGUE_SEEN:
         event.catalogue_seen.CopyFrom(event_pb2.CatalogueSeen(**fact.body))
-        return _outgoing(event, "catalogue-seen")
+        return _outgoing(event, "catalogue_seen")
     event.runner_changed.CopyFrom(event_pb2.RunnerChanged(**fact.body))
-    return _outgoing(event, "runner-changed")
+    return _outgoing(event, "runner_changed")
 
 
 def _outgoing(event: event_pb2.Event, name: str) -> OutboxEvent:
