@@ -18,7 +18,7 @@ from pathlib import Path
 from services.common.errors import DataLoss, FailedPrecondition
 from services.common.ids import new_id
 from services.common.sql.folder_lock import LOCK_FILE, folder_lock
-from services.file.blobs.incoming import IncomingFile
+from services.file.blobs.incoming import IncomingFile, flush_folder
 from services.file.model.byte_range import ByteRange
 from services.file.model.file import CHUNK_BYTES
 
@@ -181,6 +181,8 @@ async def open_local_blobs(root: Path) -> AsyncIterator[LocalBlobs]:
                 await stack.enter_async_context(folder_lock(own))
                 blobs = LocalBlobs(root=root, own=own, threads=threads)
                 await blobs.reclaim_locked()
+            for folder in (root, root.parent):  # perhaps made just now
+                await asyncio.to_thread(flush_folder, folder)
             yield blobs
             await asyncio.to_thread(_remove_folder, own)
     finally:
