@@ -252,7 +252,7 @@ async def test_output_facts_carry_the_output(database: Database) -> None:
     run_id = (await create(database)).snapshot.run.id
     await database.write(lambda session: append_events(session, run_id, [output_added(output(0))], now=NOW))
     _, fact = await outbox.unpublished(100)
-    assert fact.subject == f"comfyfleet.{TEAM}.run.run-output-added"
+    assert fact.subject == f"comfyfleet.{TEAM}.run.run_output_added"
     added = event_pb2.Event.FromString(fact.body).run_output_added
     assert (added.run_id, added.sequence, added.output.name) == (run_id, 2, "a-0.png")
 
@@ -267,8 +267,8 @@ async def test_facts_of_the_room_leave_too(database: Database) -> None:
     await database.write(lambda session: session.connection().execute(ROOM_EVENT.insert(), values) and None)
     facts = await outbox.unpublished(100)
     assert [fact.subject for fact in facts] == [
-        f"comfyfleet.{TEAM}.run.runner-changed",
-        "comfyfleet.fleet.run.catalogue-seen",
+        f"comfyfleet.{TEAM}.run.runner_changed",
+        "comfyfleet.fleet.run.catalogue_seen",
     ]
     await outbox.mark_published([fact.id for fact in facts])
     assert await outbox.unpublished(100) == []
