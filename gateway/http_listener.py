@@ -19,7 +19,7 @@ START_TIMEOUT = 10.0
 
 
 @asynccontextmanager
-async def open_http_listener(door: Door, *, address: str) -> AsyncIterator[int]:
+async def open_http_listener(door: Door, *, address: str, header_timeout: float = HEADER_TIMEOUT) -> AsyncIterator[int]:
     """Serve `door` at `address` (`host:port`, port 0 for a free one); gives the port, once it takes connections.
 
     OSError if the address is taken. At the end no connection is taken any more, requests under way have `GRACE`
@@ -33,11 +33,12 @@ async def open_http_listener(door: Door, *, address: str) -> AsyncIterator[int]:
             address=host,
             port=bound,
             interface=Interfaces.ASGINL,
-            http=HTTPModes.auto,
+            # Telling HTTP/2 by its first bytes waits for them without a deadline; proxies speak HTTP/1.1 to us.
+            http=HTTPModes.http1,
             websockets=False,
             log_enabled=False,
             backlog=1024,
-            http1_settings=HTTP1Settings(header_read_timeout=int(HEADER_TIMEOUT * 1000)),
+            http1_settings=HTTP1Settings(header_read_timeout=int(header_timeout * 1000)),
         )
         serving = asyncio.create_task(server.serve(), name="http-listener")
         try:
