@@ -128,13 +128,9 @@ class _Draft:
 
     def set(self, node_id: str, path: str, value: JsonValue) -> bool:
         """Put `value` at `path` of the node's inputs; False if there is no such node, or no such place inside one."""
-        node = self.graph.get(node_id)
-        if node is None:
+        if node_id not in self.graph:
             return False
-        if node_id not in self._owned:
-            self._owned.add(node_id)
-            node = self.graph[node_id] = {**node, "inputs": deepcopy(node["inputs"])}
-        inputs: dict[str, Any] = node["inputs"]
+        inputs = self._inputs(node_id)
         place = find_input(inputs, path)
         if place is not None:
             place.set(value)
@@ -143,6 +139,22 @@ class _Draft:
         else:
             inputs[path] = value  # an optional input that the graph leaves out
         return True
+
+    def fill(self, blank: Blank, value: JsonValue) -> None:
+        """Put `value` in the place of a placeholder."""
+        container: Any = self._inputs(blank.node_id)
+        for step in blank.steps[:-1]:
+            container = container[step]
+        container[blank.steps[-1]] = value
+
+    def _inputs(self, node_id: str) -> dict[str, Any]:
+        """The inputs of a node, ours to change."""
+        node = self.graph[node_id]
+        if node_id not in self._owned:
+            self._owned.add(node_id)
+            node = self.graph[node_id] = {**node, "inputs": deepcopy(node["inputs"])}
+        inputs: dict[str, Any] = node["inputs"]
+        return inputs
 
 
 def _fill(
@@ -164,7 +176,7 @@ def _fill(
             value = placeholder.options[0]
         case _:
             return False
-    draft.set(blank.node_id, blank.path, value)
+    draft.fill(blank, value)
     return True
 
 

@@ -243,6 +243,29 @@ async def test_creating_needs_the_scope_and_a_credential(rig: RunRig) -> None:
     assert error.value.code() is Code.UNAUTHENTICATED
 
 
+async def test_refusal_of_a_request_that_is_wrong_everywhere_still_arrives(rig: RunRig) -> None:
+    overrides = {f"{n}" + "x" * 5000: {"inputs": {}} for n in range(500)}
+    with pytest.raises(AioRpcError) as error:
+        await rig.create(graph_json=GRAPH, overrides_json=canonical_json(overrides))
+    assert error.value.code() is Code.INVALID_ARGUMENT
+    found = violations(error)
+    assert found
+    assert {reason for _, reason in found} == {"UNKNOWN_NODE"}
+
+
+async def test_large_graph_is_taken_and_holds_up_nobody(rig: RunRig) -> None:
+    graph = {str(n): {"class_type": "Any", "inputs": {"text": "x" * 400, "n": n}} for n in range(9000)}
+    data = canonical_json(graph)
+    large = asyncio.ensure_future(rig.create(graph_json=data))
+    small = await rig.create(graph_json=GRAPH)
+    assert not large.done()
+    created = (await large).run
+    assert created.create_time.ToDatetime() >= small.run.create_time.ToDatetime()
+    request = run_service_pb2.GetRunRequest(run_id=created.id, view=run_pb2.RUN_VIEW_FULL)
+    full = (await rig.stub.GetRun(request, metadata=ALICE, timeout=DEADLINE)).run
+    assert full.graph_json == data
+
+
 # ---------------------------------------------------------------- the same request again
 
 

@@ -15,6 +15,7 @@ from services.common.rpc.metadata import for_team
 from services.common.status import error_of
 from services.run.model.blank import find_blanks
 from services.run.model.workflow import WorkflowVersion
+from services.run.service.aside import aside
 
 PATIENCE = timedelta(seconds=10)
 MAX_BYTES = 16 * 1024 * 1024
@@ -47,7 +48,8 @@ class RegistryWorkflows:
             )
         except grpc.aio.AioRpcError as error:
             raise error_of(error) from error
-        return _version_from_proto(response.workflow)
+        workflow = response.workflow
+        return await aside(len(workflow.version.graph_json), lambda: _version_from_proto(workflow))
 
     async def discover(self, team_id: str, graph_json: bytes) -> Sequence[Parameter]:
         """The parameters of a graph that no workflow has; InvalidArgument, or Unavailable."""

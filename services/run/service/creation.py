@@ -7,6 +7,7 @@ from services.common.sql import Database
 from services.run.feed import RunFeed
 from services.run.model.new_run import NewRun
 from services.run.model.prepared_run import PreparedRun
+from services.run.service.aside import aside, request_bytes
 from services.run.service.documents import Documents, read_documents
 from services.run.service.preparation import Preparation
 from services.run.service.request_hash import request_hash
@@ -39,7 +40,7 @@ class RunCreation:
 
         InvalidArgument with all violations, NotFound WORKFLOW_NOT_FOUND, AlreadyExists, Unavailable.
         """
-        documents = read_documents(new)
+        documents = await aside(request_bytes(new), lambda: read_documents(new))
         try:
             draft = await self._preparation.draft(
                 new, documents=documents, team_id=caller.team_id, credential_id=caller.credential_id
@@ -75,7 +76,7 @@ class RunCreation:
     async def _replay(self, new: NewRun, documents: Documents, caller: Caller) -> Created | None:
         if not new.request_id or "\x00" in new.request_id:
             return None
-        digest = request_hash(new, documents)
+        digest = await aside(request_bytes(new), lambda: request_hash(new, documents))
         return await self._database.read(
             lambda session: find_replay(session, caller.team_id, new.request_id, digest, refuse=new.refuse_duplicate)
         )

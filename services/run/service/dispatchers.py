@@ -42,8 +42,11 @@ class Dispatchers:
         desk = Desk(owner=owner, grants=self._grants, interest=self._room.feed, max_output_bytes=self._max_output_bytes)
         session = DispatcherSession(room=self._room, standing=standing, desk=desk, first=first)
         words = {"dispatcher": first.dispatcher_id, "session": first.session_id}
+        await session.open()
         _log.info(STREAM_OPENED, **words, software=first.software)
+        # Only now: a session that is over must not end the one that is in its place.
         with self._sessions.joined(session):
+            session.wake()  # for what was said before it could be heard
             try:
                 yield session
             finally:

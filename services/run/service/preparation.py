@@ -10,14 +10,15 @@ from hashlib import sha256
 
 from services.common.clock import Clock
 from services.common.errors import InvalidArgument, Violation
-from services.common.graph import node_classes, read_graph
+from services.common.graph import Graph, node_classes, read_graph
 from services.common.ids import Ids
-from services.common.parameters import FileReferenceKind, file_reference_kind, validate_values
-from services.run.model.blank import find_blanks
+from services.common.parameters import FileReferenceKind, Validated, file_reference_kind, validate_values
+from services.run.model.blank import Blank, find_blanks
 from services.run.model.new_run import NewRun, Policies, plain_violations
 from services.run.model.prepared_run import PreparedRun
 from services.run.model.workflow import WorkflowVersion, graph_bytes
-from services.run.placing import PlacedFile, place
+from services.run.placing import Placed, PlacedFile, place
+from services.run.service.aside import aside, request_bytes
 from services.run.service.assembly import Draft, assemble
 from services.run.service.documents import Documents
 from services.run.service.ports import FileBinding, FileRecord, Files, Workflows
@@ -41,17 +42,22 @@ class Preparation:
         """Steps 1 to 4. InvalidArgument only where there is no graph to go on with; NotFound, Unavailable."""
         violations = [*plain_violations(new), *documents.violations]
         version = await self._version(new, documents, team_id, violations)
-        validated = validate_values(version.parameters, documents.parameters, new.parameters_text)
         now = self._clock.now()
-        placed = place(
-            version.graph,
-            blanks=version.blanks,
-            definitions=version.parameters,
-            values=validated.values,
-            overrides=documents.overrides,
-            random=lambda: self._random.getrandbits(64),
-            moment_ms=int(now.timestamp() * 1000),
-        )
+
+        def validate_and_place() -> tuple[Validated, Placed]:
+            validated = validate_values(version.parameters, documents.parameters, new.parameters_text)
+            placed = place(
+                version.graph,
+                blanks=version.blanks,
+                definitions=version.parameters,
+                values=validated.values,
+                overrides=documents.overrides,
+                random=lambda: self._random.getrandbits(64),
+                moment_ms=int(now.timestamp() * 1000),
+            )
+            return validated, placed
+
+        validated, placed = await aside(request_bytes(new) + len(version.graph_json), validate_and_place)
         return Draft(
             run_id=self._ids.new_id(),
             team_id=team_id,
@@ -70,7 +76,8 @@ class Preparation:
         records, file_violations = await self._bound(draft)
         if violations := _distinct([*draft.violations, *file_violations]):
             raise InvalidArgument(violations=violations[:MAX_VIOLATIONS])
-        return assemble(draft, records, self._policies)
+        size = request_bytes(draft.new) + len(draft.version.graph_json)
+        return await aside(size, lambda: assemble(draft, records, self._policies))
 
     async def _version(
         self, new: NewRun, documents: Documents, team_id: str, violations: list[Violation]
@@ -78,13 +85,12 @@ class Preparation:
         if new.workflow and new.graph_json is None:
             return await self._workflows.read(team_id, new.workflow)
         if new.graph_json is None:
-            raise InvalidArgument(violations=violations)
+            raise InvalidArgument(violations=violations[:MAX_VIOLATIONS])
+        data = new.graph_json
         try:
-            graph = read_graph(new.graph_json, field="graph")
+            graph, graph_json, blanks = await aside(len(data), lambda: _read(data))
         except InvalidArgument as error:
             raise InvalidArgument(violations=[*violations, *error.violations][:MAX_VIOLATIONS]) from None
-        graph_json = graph_bytes(graph)
-        blanks = find_blanks(graph)
         has_values = documents.parameters or new.parameters_text or any(b.placeholder.is_parameter for b in blanks)
         return WorkflowVersion(
             workflow_id="",
@@ -127,6 +133,11 @@ class Preparation:
         name = f"{draft.team_id}\n{request}\n{file.field}\n{file.reference}"
         import_id = sha256(name.encode()).hexdigest()
         return await self._files.import_data(draft.team_id, uri=file.reference, request_id=import_id)
+
+
+def _read(data: bytes) -> tuple[Graph, bytes, tuple[Blank, ...]]:
+    graph = read_graph(data, field="graph")
+    return graph, graph_bytes(graph), find_blanks(graph)
 
 
 def _distinct(violations: Sequence[Violation]) -> list[Violation]:

@@ -48,7 +48,7 @@ class Room:
 
 
 class DispatcherSession:
-    """One stream's work. `offer` and `wake` come from outside, `work` runs until the stream ends, `take` sends."""
+    """One stream's work: `open` it, let `work` run until it ends; `offer` and `wake` it, and send what `take` gives."""
 
     def __init__(self, *, room: Room, standing: Standing, desk: Desk, first: StateReport) -> None:
         self._room = room
@@ -116,7 +116,6 @@ class DispatcherSession:
 
     async def work(self) -> None:
         """Work until cancelled. Aborted SUPERSEDED, Unavailable."""
-        await self._open()
         while True:
             self._offer_desired()
             await self._wait()
@@ -136,7 +135,8 @@ class DispatcherSession:
 
         await self._room.database.write(write)
 
-    async def _open(self) -> None:
+    async def open(self) -> None:
+        """Make the first report's session the dispatcher's. Aborted SUPERSEDED if a newer one was seen before."""
         report, now = self._take_report(), self._room.clock.now()
         who, room = self._standing, self._room
         late = tuple(Change(kind=Kind.LATE, report=one) for one in report.executions if _may_count(one))
@@ -201,8 +201,6 @@ class DispatcherSession:
             announce(room.feed, recorded)
         self._remember(settled.holding, settled.specs)
         self._memory.settled |= settled.settled
-        for key, duration in settled.measured:
-            room.fleet.learn_duration(key, duration)
         for runner_id, missing in settled.refused:
             room.fleet.lacks(runner_id, missing)
         busy = {one.runner_id for one in settled.holding.executions}

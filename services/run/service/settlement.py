@@ -58,8 +58,6 @@ class Settled:
     specs: Mapping[str, RunSpec]
     recorded: list[Recorded] = field(default_factory=list)
     assigned: list[Assignment] = field(default_factory=list)
-    measured: list[tuple[str, timedelta]] = field(default_factory=list)
-    """How long runs took, by what makes them alike."""
     settled: set[tuple[str, int]] = field(default_factory=set)
     """Executions that the rows are done with."""
     refused: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
@@ -191,7 +189,8 @@ class Settlement:
         done.recorded.append(recorded)
         done.waits = done.waits or decision.retries
         if finish.outcome is Outcome.SUCCEEDED:
-            done.measured.append((current.work_key, finish.execution))
+            # At once: the runs that this transaction assigns may be of the same kind.
+            self._fleet.learn_duration(current.work_key, finish.execution)
         if finish.missing_capabilities:
             add_missing(session, current.runner_id, finish.missing_capabilities)
             done.refused.append((current.runner_id, finish.missing_capabilities))
