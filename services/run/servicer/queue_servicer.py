@@ -37,7 +37,10 @@ class QueueServicer(run_queue_pb2_grpc.RunQueueServiceServicer):
         self._catalogues = catalogues
         self._terms = terms
 
-    async def Synchronize(self, request_iterator: AsyncIterator[run_queue_pb2.CurrentState], context: _Context) -> None:
+    # A coroutine that writes, instead of a generator: reading, working and writing are tasks of their own.
+    async def Synchronize(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[run_queue_pb2.CurrentState], context: _Context
+    ) -> None:
         owner = _owner(current_principal())
         first = await anext(request_iterator, None)
         if first is None:

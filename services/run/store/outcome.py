@@ -111,7 +111,7 @@ def record_end(
     run = transition(
         session,
         current.run_id,
-        from_states=(RunState.QUEUED,) if current.lapsed else (RunState.DISPATCHED, RunState.RUNNING),
+        from_states=(current.state,),
         to=decision.state,
         now=now,
         attempt=current.attempt,
