@@ -44,7 +44,8 @@ class Preview:
 class Frame:
     """One message on its way to one client, or to all when `client_id` is None."""
 
-    client_id: str | None
+    client_id: Any
+    """Whatever the prompt gave; only a text can be the name of a socket."""
     payload: str | bytes
 
 

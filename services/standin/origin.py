@@ -16,14 +16,15 @@ def is_foreign(host: str | None, origin: str | None) -> bool:
         own_port, other_port = own.port, other.port
     except ValueError:
         return False
-    if own.hostname is None or other.hostname is None or not _is_loopback(own.hostname):
+    if own.hostname is None or other.hostname is None or not is_loopback(own.hostname):
         return False
     if own.hostname != other.hostname:
         return True
     return own_port is not None and other_port is not None and own_port != other_port
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether a host name or address is this machine's own."""
     if name == "localhost":
         return True
     try:

@@ -1,7 +1,7 @@
 """How far each node of the running prompt is, and the frames that say so."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from services.standin.frame import Frame, Preview, described_preview_frame, preview_frame, text_frame
 from services.standin.model.graph import Graph
@@ -15,7 +15,7 @@ class FrameSink(Protocol):
         """Puts a frame in line."""
         ...
 
-    def wants_described_previews(self, client_id: str | None) -> bool:
+    def wants_described_previews(self, client_id: Any) -> bool:
         """Whether this client asked for previews with metadata."""
         ...
 
@@ -30,7 +30,7 @@ class _Mark:
 class Progress:
     """The progress of one prompt. Frames go to its client, or to everybody when it has none."""
 
-    def __init__(self, *, prompt_id: str, client_id: str | None, graph: Graph, sink: FrameSink) -> None:
+    def __init__(self, *, prompt_id: str, client_id: Any, graph: Graph, sink: FrameSink) -> None:
         self._prompt_id = prompt_id
         self._client_id = client_id
         self._graph = graph

@@ -22,6 +22,7 @@ from services.standin.history import History
 from services.standin.knobs import KnobBoard
 from services.standin.model.prompt import QueuedPrompt
 from services.standin.models import MODEL_NAMES
+from services.standin.origin import is_loopback
 from services.standin.queue import PromptQueue
 from services.standin.socket import Sockets
 from services.standin.upload import RefusedUpload, Uploads
@@ -275,7 +276,9 @@ class Routes:
         return web.json_response({**knobs, "failing_classes": sorted(knobs["failing_classes"])})
 
     async def post_knobs(self, request: web.Request) -> web.StreamResponse:
-        """Turns the knobs named in a JSON object."""
+        """Turns the knobs named in a JSON object; callers of other machines are refused."""
+        if not is_loopback(request.remote or ""):
+            return web.Response(status=403)
         try:
             self._rooms.knobs.turn(**await request.json())
         except (ValueError, TypeError) as problem:

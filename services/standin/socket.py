@@ -4,6 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import WSMsgType, web
 
@@ -37,9 +38,9 @@ class Sockets:
         """Tells every client how many prompts are running or pending. Any thread."""
         self.send(Frame(client_id=None, payload=text_frame("status", _status(remaining))))
 
-    def wants_described_previews(self, client_id: str | None) -> bool:
+    def wants_described_previews(self, client_id: Any) -> bool:
         """Whether this client asked for previews with metadata."""
-        if client_id is None:
+        if not isinstance(client_id, str):
             return False
         return self._flags.get(client_id, {}).get("supports_preview_metadata") is True
 
@@ -52,7 +53,7 @@ class Sockets:
             if frame.client_id is None:
                 targets = list(self._sockets.values())
             else:
-                found = self._sockets.get(frame.client_id)
+                found = self._sockets.get(frame.client_id) if isinstance(frame.client_id, str) else None
                 targets = [] if found is None else [found]
             for socket in targets:
                 await _write(socket, frame.payload)
