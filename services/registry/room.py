@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import grpc
 from comfyfleet.registry.v1 import registry_pb2_grpc
@@ -16,6 +17,7 @@ from services.common.sql import Database
 from services.registry.consumer import RegistryConsumer
 from services.registry.peers import FactOutbox, RunnerCatalogues
 from services.registry.service import CatalogueLibrary, Catalogues, WorkflowService
+from services.registry.service.catalogue_library import TTL
 from services.registry.service.content import ContentMaker
 from services.registry.servicer import RULES, RegistryServicer
 from services.registry.store import CatalogueStore, FactStore, WorkflowListings, WorkflowStore
@@ -30,17 +32,20 @@ async def open_room(
     nats: Nats | None = None,
     clock: Clock | None = None,
     ids: Ids | None = None,
+    catalogue_ttl: timedelta = TTL,
 ) -> AsyncIterator[list[Member]]:
     """The registry over `database`.
 
     `run_channel` goes to the run room with the service credential; `catalogues` may stand in its place. Without `nats`
-    facts wait in the outbox, and news of catalogues come by the library's TTL.
+    facts wait in the outbox, and news of catalogues come after `catalogue_ttl`.
     """
     clock = clock or SystemClock()
     if catalogues is None:
         assert run_channel is not None, "the registry needs a way to the run room"
         catalogues = RunnerCatalogues(channel=run_channel)
-    library = CatalogueLibrary(catalogues=catalogues, store=CatalogueStore(database=database), clock=clock)
+    library = CatalogueLibrary(
+        catalogues=catalogues, store=CatalogueStore(database=database), clock=clock, ttl=catalogue_ttl
+    )
     relay = None if nats is None else Relay(outbox=FactOutbox(store=FactStore(database=database)), nats=nats)
     service = WorkflowService(
         store=WorkflowStore(database=database, ids=ids or RandomIds()),

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -25,6 +26,7 @@ from services.common.rpc.server import Member, open_server
 from services.common.sql import Database
 from services.common.status import error_of
 from services.registry.room import open_room
+from services.registry.service.catalogue_library import TTL
 
 DEADLINE = 10.0
 SERVICE_SECRET = "svc-test"
@@ -134,7 +136,9 @@ class Registry:
 
 
 @asynccontextmanager
-async def open_registry(*, database: Database, nats: Nats | None = None) -> AsyncIterator[Registry]:
+async def open_registry(
+    *, database: Database, nats: Nats | None = None, catalogue_ttl: timedelta = TTL
+) -> AsyncIterator[Registry]:
     """A registry and its run room, each on a server of its own."""
     runners = Runners()
     async with (
@@ -142,7 +146,7 @@ async def open_registry(*, database: Database, nats: Nats | None = None) -> Asyn
         run_server.serving([runners.member()], authenticator=NoAuthenticator(), service_credentials=[SERVICE_SECRET]),
         open_server(address="127.0.0.1:0") as server,
         open_channel(run_server.address, service_credential=SERVICE_SECRET) as run_channel,
-        open_room(database=database, run_channel=run_channel, nats=nats) as members,
+        open_room(database=database, run_channel=run_channel, nats=nats, catalogue_ttl=catalogue_ttl) as members,
         server.serving(members, authenticator=Keys(), service_credentials=[SERVICE_SECRET]),
         open_channel(server.address) as channel,
     ):

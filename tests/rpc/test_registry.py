@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -126,7 +127,7 @@ async def test_discovery_answers_while_the_run_room_is_away(registry: Registry) 
 
 
 async def test_a_catalogue_is_asked_for_once_and_outlives_the_registry(database: Database) -> None:
-    async with open_registry(database=database) as registry:
+    async with open_registry(database=database, catalogue_ttl=timedelta(hours=1)) as registry:
         registry.runners.attach(CATALOGUE)
         for _ in range(3):
             await registry.call("DiscoverParameters", graph_json=json.dumps(GRAPH).encode())
@@ -149,7 +150,7 @@ async def test_every_violation_of_a_new_workflow_is_named_at_once(registry: Regi
     error = await registry.refusal(
         "CreateWorkflow",
         slug="No Slug",
-        display_name="",
+        display_name="x" * 201,
         tags=["ok", "\x00"],
         note="x" * 1001,
         request_id="x" * 129,
@@ -215,6 +216,10 @@ async def test_definitions_that_cannot_be_read_are_named(registry: Registry) -> 
         "parameters[0].minimum_json": "WRONG_TYPE",
         "parameters[0].options_json[1]": "NOT_A_NUMBER",
     }
+
+
+async def test_a_slug_alone_is_a_name_for_people_too(registry: Registry) -> None:
+    assert (await registry.create(GRAPH, display_name="")).display_name == "cat"
 
 
 async def test_without_discovery_a_workflow_has_no_parameters(registry: Registry) -> None:

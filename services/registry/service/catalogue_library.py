@@ -56,10 +56,11 @@ class _Known:
 class CatalogueLibrary:
     """Finds the catalogue for a graph."""
 
-    def __init__(self, *, catalogues: Catalogues, store: CatalogueStore, clock: Clock) -> None:
+    def __init__(self, *, catalogues: Catalogues, store: CatalogueStore, clock: Clock, ttl: timedelta = TTL) -> None:
         self._catalogues = catalogues
         self._store = store
         self._clock = clock
+        self._ttl = ttl
         self._teams: OrderedDict[str, _Known] = OrderedDict()
         self._asking: dict[str, asyncio.Lock] = {}
         self._parsed: OrderedDict[str, NodeCatalogue] = OrderedDict()
@@ -104,7 +105,7 @@ class CatalogueLibrary:
     async def _ask(self, team_id: str, last: tuple[str, ...]) -> tuple[str, ...]:
         generation = self._generation
         try:
-            hashes, ttl = tuple(await self._catalogues.hashes(team_id)), TTL
+            hashes, ttl = tuple(await self._catalogues.hashes(team_id)), self._ttl
         except DomainError as error:
             _log.warning(CATALOGUES_UNKNOWN, reason=error.reason)
             hashes, ttl = last, RETRY_AFTER

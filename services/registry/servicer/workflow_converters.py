@@ -54,7 +54,7 @@ def new_workflow_from_proto(request: registry_pb2.CreateWorkflowRequest) -> NewW
     """The request; InvalidArgument for definitions that cannot be read."""
     return NewWorkflow(
         slug=request.slug,
-        display_name=request.display_name,
+        display_name=request.display_name or request.slug,
         description=request.description,
         tags=tuple(dict.fromkeys(request.tags)),
         graph=request.graph_json,
