@@ -43,7 +43,7 @@ from services.dispatcher.worker.synchronizer import Identity, Source, Synchroniz
 SOFTWARE = "comfyfleet-dispatcher/0.1.0"
 DRAIN_GRACE = timedelta(seconds=8)
 """What executes may take so long to end; below the grace in which a supervisor kills."""
-_CONNECTIONS = 16
+_CONNECTIONS = 64
 
 log = structlog.get_logger()
 

@@ -38,6 +38,8 @@ class BackendState:
     capabilities_hash: str = ""
     version: str = ""
     devices: tuple[Device, ...] = ()
+    warm_models: tuple[str, ...] = ()
+    """Model files that it used last, the newest first."""
     foreign_prompts: int = 0
     reaping: tuple[str, ...] = ()
     """Prompt ids that are being removed."""

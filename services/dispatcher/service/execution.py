@@ -227,7 +227,7 @@ class DispatchedExecution:
         all that it sent is the true one.
         """
         left = self.desired.timeout_left
-        if left is None or self.began_at is None:
+        if left is None or self.began_at is None or self.ending is not None:
             return
         loop = asyncio.get_running_loop()
         at = loop.time() + left.total_seconds()

@@ -114,24 +114,26 @@ class Reconciler:
         wanted: set[ExecutionKey] = set()
         for execution in desired.executions:
             runner = by_id.get(execution.runner_id)
-            if runner is None or execution.epoch < runner.epoch:
+            if runner is None:
                 continue
             wanted.add(execution.key)
-            self._desire(runner, execution, desired.fleet_id, must_look=runner in adopted or execution.submitted)
+            if runner in adopted:
+                runner.to_look_for.add(execution.key)
+            self._desire(runner, execution, desired.fleet_id)
         for runner in list(self._runners.values()):
             for key in [key for key in runner.executions if key not in wanted]:
                 self._forget(runner, key)
             for orphan in runner.orphans():
                 runner.backend.remove(orphan.prompt_id)
+            runner.to_look_for &= wanted
             runner.schedule()
             self._retire(runner)
 
     def backend_changed(self) -> None:
         """A backend's state is another; what it has that nobody wants goes."""
         for runner in self._runners.values():
-            if self._connected_once(runner):
-                for orphan in runner.orphans():
-                    runner.backend.remove(orphan.prompt_id)
+            for orphan in runner.orphans():
+                runner.backend.remove(orphan.prompt_id)
         self._changes.now()
 
     def _apply_runners(self, desired: Desired) -> list[Runner]:
@@ -155,7 +157,7 @@ class Reconciler:
                 runner.is_wanted = False
         return adopted
 
-    def _desire(self, runner: Runner, desired: DesiredExecution, fleet_id: str, *, must_look: bool) -> None:
+    def _desire(self, runner: Runner, desired: DesiredExecution, fleet_id: str) -> None:
         known = runner.executions.get(desired.key)
         if known is not None:
             known.desire(desired)
@@ -169,7 +171,7 @@ class Reconciler:
             spec=desired.spec,
             home=runner,
             fleet_id=fleet_id,
-            must_look=must_look,
+            must_look=desired.submitted or desired.key in runner.to_look_for,
             changes=self._changes,
             watchers=self._watchers,
             stopwatch=self._stopwatch,
@@ -192,9 +194,6 @@ class Reconciler:
             if execution.may_be_at_backend:
                 runner.backend.remove(execution.spec.prompt_id)
             self._changes.soon()
-
-    def _connected_once(self, runner: Runner) -> bool:
-        return runner.epoch > 0 and self.applied_version > 0
 
     # ------------------------------------------------------------------ registered endpoints
     def _add(self, wanted: DesiredRunner) -> Runner | None:

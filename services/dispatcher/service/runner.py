@@ -17,6 +17,7 @@ AHEAD_SLOTS = 8
 AHEAD_SECONDS = 0.25
 """Predicted work in the backend's queue from which on nothing more enters (A18)."""
 _WARM_KEYS = 64
+_WARM_WORKFLOWS = 48
 
 
 class Runner:
@@ -30,6 +31,8 @@ class Runner:
         self.is_wanted = True
         """False: it was a registered endpoint and is no longer desired."""
         self.executions: dict[ExecutionKey, DispatchedExecution] = {}
+        self.to_look_for: set[ExecutionKey] = set()
+        """Desired when this session was granted the runner: an earlier one may have submitted them (A6)."""
         self._prediction = Prediction()
         self._warm: dict[str, None] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -59,7 +62,7 @@ class Runner:
             return
         self._prediction.measured(spec.warm_key, ending.execution.total_seconds())
         self._warm.pop(spec.warm_key, None)
-        self._warm = dict.fromkeys([spec.warm_key, *list(self._warm)[: _WARM_KEYS - 1]])
+        self._warm = dict.fromkeys([spec.warm_key, *list(self._warm)[: _WARM_WORKFLOWS - 1]])
 
     def orphans(self) -> tuple[Orphan, ...]:
         """Prompts of this fleet that nobody desires; none until this session was granted the runner (A6)."""
@@ -69,14 +72,15 @@ class Runner:
 
     def report(self) -> RunnerReport:
         """Its part of a CurrentState."""
+        state = self.backend.state()
         return RunnerReport(
             local_key=self.backend.address.local_key,
             runner_id=self.runner_id,
             epoch=self.epoch,
             runtime=self.backend.runtime,
             url=self.backend.address.url,
-            state=self.backend.state(),
-            warm_keys=tuple(self._warm),
+            state=state,
+            warm_keys=(*self._warm, *state.warm_models)[:_WARM_KEYS],
         )
 
     def execution_reports(self) -> Iterable[ExecutionReport]:

@@ -114,6 +114,8 @@ class Synchronizer:
         self._heard_at = loop.time()
         writer = asyncio.create_task(self._write(call), name="synchronize-writer")
         watchdog = asyncio.create_task(self._watch(call), name="synchronize-watchdog")
+        # A writer that fails ends the stream: one that only listens would look alive until the lease is gone.
+        writer.add_done_callback(lambda _: call.cancel())
         try:
             while True:
                 message = await call.read()
@@ -140,7 +142,9 @@ class Synchronizer:
             call.cancel()
             for side in (writer, watchdog):
                 side.cancel()
-            await asyncio.gather(writer, watchdog, return_exceptions=True)
+            await asyncio.wait({writer, watchdog})
+        if not writer.cancelled():
+            writer.result()
 
     async def _take(self, message: run_queue_pb2.DesiredState) -> None:
         desired = desired_from_proto(message)

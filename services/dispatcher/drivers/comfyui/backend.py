@@ -22,7 +22,9 @@ from services.common.json_bytes import InvalidJson, parse_json
 from services.dispatcher.drivers.comfyui.catalogue import Catalogue, read_catalogue
 from services.dispatcher.drivers.comfyui.client import BackendNonsense, ComfyClient
 from services.dispatcher.drivers.comfyui.execution import ComfyExecution
+from services.dispatcher.drivers.comfyui.failure import storable
 from services.dispatcher.drivers.comfyui.frames import Frame, MessageFrame, PictureFrame, StatusFrame
+from services.dispatcher.drivers.comfyui.grafting import models_of
 from services.dispatcher.drivers.comfyui.queue import QueueReading
 from services.dispatcher.drivers.comfyui.reaping import Reaper
 from services.dispatcher.drivers.comfyui.site import Site
@@ -54,6 +56,7 @@ _SLOW_ANSWER = 15.0
 """A node that holds the interpreter delays every answer: only after so long is that an absence."""
 _SOCKET_PATIENCE = 2.0
 _OUTPUT_SLOTS = 8
+_WARM_MODELS = 16
 _MAX_GRAPH_BYTES = 16 * 1024 * 1024
 
 log = structlog.get_logger()
@@ -106,6 +109,7 @@ class ComfyBackend:
         self._version = ""
         self._devices: tuple[Device, ...] = ()
         self._foreign = 0
+        self._warm_models: list[str] = []
 
     # ------------------------------------------------------------------ what the reconciler asks
     async def run(self) -> None:
@@ -142,7 +146,8 @@ class ComfyBackend:
             version=self._version,
             devices=self._devices,
             foreign_prompts=self._foreign,
-            reaping=self._reaper.prompt_ids(),
+            warm_models=tuple(self._warm_models),
+            reaping=tuple(storable(prompt_id[:256]) for prompt_id in self._reaper.prompt_ids()),
         )
 
     @property
@@ -158,9 +163,10 @@ class ComfyBackend:
     async def execution(self, assignment: Assignment, observer: Observer) -> AsyncIterator[ComfyExecution]:
         """See Backend. Raises ExecutionEnded for a graph that is none."""
         prompt_id = assignment.spec.prompt_id
+        graph = _graph(assignment.spec.graph_json)
         execution = ComfyExecution(
             assignment=assignment,
-            graph=_graph(assignment.spec.graph_json),
+            graph=graph,
             observer=observer,
             site=self._site,
             home=self,
@@ -168,6 +174,8 @@ class ComfyBackend:
         self._executions[prompt_id] = execution
         try:
             yield execution
+            newest = dict.fromkeys([*models_of(graph), *self._warm_models])
+            self._warm_models = list(newest)[:_WARM_MODELS]
         finally:
             self._executions.pop(prompt_id, None)
             self._released[prompt_id] = self._stopwatch()
@@ -331,6 +339,7 @@ class ComfyBackend:
         self._site.breaks += 1
         self._site.uploader.forget()
         self._incarnation = new_id()
+        self._warm_models = []
         self._witness = ""
 
     async def _read_queue(self) -> QueueReading:

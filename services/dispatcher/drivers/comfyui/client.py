@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import aiohttp
 
+from services.dispatcher.drivers.comfyui.failure import storable
 from services.dispatcher.drivers.comfyui.outputs import BackendFile
 from services.dispatcher.drivers.comfyui.queue import QueueReading, read_queue
 from services.dispatcher.drivers.driver import BackendAddress, BackendAway, Stopwatch
@@ -201,4 +202,4 @@ def _parsed(content: bytes) -> Json:
 
 
 def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:300]
+    return storable(f"{type(error).__name__}: {error}"[:300])

@@ -68,7 +68,8 @@ class OutputCollector:
         self._client = client
         self._files = files
         self._observer = observer
-        self._left_bytes = max_bytes if max_bytes > 0 else None
+        self._max_bytes = max_bytes
+        self._sizes: dict[OutputPlace, int] = {}
         self._slots = slots
         self._order: list[Collectable] = []
         self._tasks: dict[OutputPlace, asyncio.Task[None]] = {}
@@ -173,7 +174,7 @@ class OutputCollector:
     async def _store(self, entry: Collectable) -> StoredFile:
         if isinstance(entry, BackendFile):
             return await self._store_file(entry)
-        self._spend(len(entry.content))
+        self._count(entry.place, len(entry.content))
         header = self._header(entry, entry.media_type)
         if len(entry.content) <= SMALL_BYTES:
             return await self._put(header, entry.content)
@@ -192,7 +193,7 @@ class OutputCollector:
             length = response.content_length
             if length is not None and length <= SMALL_BYTES:
                 content = await response.read()
-                self._spend(len(content))
+                self._count(entry.place, len(content))
                 return await self._put(header, content)
             return await self._stream(header, response)
 
@@ -204,29 +205,25 @@ class OutputCollector:
 
     async def _stream(self, header: OutputHeader, response: aiohttp.ClientResponse) -> StoredFile:
         """From the backend into the file room, never more than a piece in memory."""
-        digest = hashlib.sha256()
-        before = self._left_bytes
+        digest, size = hashlib.sha256(), 0
 
         async def pieces() -> AsyncIterator[bytes]:
+            nonlocal size
             async for piece in response.content.iter_chunked(PIECE_BYTES):
-                self._spend(len(piece))
+                size += len(piece)
+                self._count(header.place, size)
                 digest.update(piece)
                 yield piece
 
-        try:
-            stored = await self._files.upload(header, pieces(), token=self._observer.file_token())
-        except BaseException:
-            self._left_bytes = before
-            raise
+        stored = await self._files.upload(header, pieces(), token=self._observer.file_token())
         if stored.sha256 != digest.hexdigest():
             raise OutputRefused("OUTPUT_DIFFERS", "The file room has other bytes for this output.", retryable=True)
         return stored
 
-    def _spend(self, size: int) -> None:
-        if self._left_bytes is None:
-            return
-        self._left_bytes -= size
-        if self._left_bytes < 0:
+    def _count(self, place: OutputPlace, size: int) -> None:
+        """So many bytes of this output came; a repeated attempt counts anew."""
+        self._sizes[place] = size
+        if 0 < self._max_bytes < sum(self._sizes.values()):
             raise OutputRefused("OUTPUTS_TOO_LARGE", "The run's outputs exceed its limit.", retryable=False)
 
     def _header(self, entry: Collectable, media_type: str) -> OutputHeader:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from services.common.ids import new_id
 from services.dispatcher.drivers.comfyui.collecting import OutputCollector
+from services.dispatcher.drivers.comfyui.failure import storable
 from services.dispatcher.drivers.comfyui.frames import Frame
 from services.dispatcher.drivers.comfyui.grafting import Graft, classes_of, frame_nodes, grafted
 from services.dispatcher.drivers.comfyui.hearing import Hearing
@@ -300,7 +301,7 @@ class ComfyExecution:
         return replace(
             ending,
             execution=entry.execution,
-            cached_nodes=tuple(node[:256] for node in entry.cached_nodes[:10_000]),
+            cached_nodes=tuple(storable(node[:256]) for node in entry.cached_nodes[:10_000]),
             node_timings=self._tracker.timings(),
         )
 

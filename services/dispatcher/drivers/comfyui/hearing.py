@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from services.dispatcher.drivers.comfyui.collecting import OutputCollector, Picture
+from services.dispatcher.drivers.comfyui.failure import storable
 from services.dispatcher.drivers.comfyui.frames import Frame, MessageFrame, PictureFrame, TextFrame
 from services.dispatcher.drivers.comfyui.outputs import TooManyOutputs, entries_of
 from services.dispatcher.drivers.comfyui.progress import ProgressTracker
@@ -126,4 +127,4 @@ class Hearing:
                 [Picture(place=place, media_type=frame.media_type, content=frame.image, file_name=name)]
             )
         elif len(frame.image) <= _MAX_PREVIEW_BYTES and self._observer.preview_wanted():
-            self._observer.previewed(node, frame.media_type, frame.image)
+            self._observer.previewed(storable(node[:256]), frame.media_type, frame.image)

@@ -78,7 +78,7 @@ def bounded_name(name: str) -> str:
 
 def media_type_of(file_name: str, said: str) -> str:
     """The backend's word, else the name's; empty where both know nothing."""
-    said = said.partition(";")[0].strip().lower()
+    said = storable(said.partition(";")[0].strip().lower())[:128]
     if said and said != "application/octet-stream":
         return said
     return mimetypes.guess_type(file_name)[0] or said

@@ -94,7 +94,7 @@ class ProgressTracker:
         value, maximum = self._running.get(self._node, (0.0, 0.0))
         return Progress(
             fraction=self._fraction,
-            node_id=self._node[:256],
+            node_id=storable(self._node[:256]),
             node_class=self._classes.get(self._node, ""),
             node_value=value,
             node_maximum=maximum,

@@ -120,6 +120,9 @@ class ComfySocket:
                     self._on_frame(self, frame, message.data)
         except (aiohttp.ClientError, ConnectionError) as error:
             log.debug("backend_socket_broke", error=str(error))
+        except Exception:
+            # A frame that we cannot take costs its connection, not the backend: what it said stands in the history.
+            log.exception("backend_frame_fault")
 
 
 def _reset(connection: aiohttp.ClientWebSocketResponse) -> None:
