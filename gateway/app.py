@@ -54,7 +54,7 @@ def make_app(
     )
     limit = max_file_bytes + UPLOAD_SLACK
     runs = RunRoutes(rooms=rooms, streams=streams, upload_limit=limit, heartbeat=heartbeat, send_timeout=send_timeout)
-    downloads = Downloads(rooms=rooms, streams=streams, send_timeout=send_timeout)
+    downloads = Downloads(rooms=rooms, send_timeout=send_timeout)
     app.include_router(runs.router())
     app.include_router(FileRoutes(rooms=rooms, downloads=downloads, upload_limit=limit).router())
     app.include_router(WorkflowRoutes(rooms=rooms).router())

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.caller import Metadata, caller_of
-from gateway.presence import OpenStreams, leaving
+from gateway.presence import leaving
 from gateway.problems import HttpError, problem_of
 from gateway.ranges import ByteRange, Unsatisfiable, matches, range_of
 from gateway.rooms import Rooms
@@ -34,9 +34,8 @@ DownloadCall = grpc.aio.UnaryStreamCall[Any, file_pb2.DownloadFileResponse]
 class Downloads:
     """Answers with the bytes of files."""
 
-    def __init__(self, *, rooms: Rooms, streams: OpenStreams, send_timeout: float) -> None:
+    def __init__(self, *, rooms: Rooms, send_timeout: float) -> None:
         self._rooms = rooms
-        self._streams = streams
         self._send_timeout = send_timeout
 
     async def answer(self, request: Request, file_id: str) -> Response:
@@ -92,24 +91,21 @@ class Downloads:
         self, call: DownloadCall, header: file_pb2.DownloadHeader, *, status: int, extra: Mapping[str, str]
     ) -> Response:
         headers = {**_headers(header.file), "content-length": str(header.length), **extra}
-        return _FileBody(call, status=status, headers=headers, streams=self._streams, send_timeout=self._send_timeout)
+        return _FileBody(call, status=status, headers=headers, send_timeout=self._send_timeout)
 
 
 class _FileBody(Response):
     """Passes chunks on as the client takes them; ends unfinished when the room breaks off, so that it is noticed."""
 
-    def __init__(
-        self, call: DownloadCall, *, status: int, headers: dict[str, str], streams: OpenStreams, send_timeout: float
-    ) -> None:
+    def __init__(self, call: DownloadCall, *, status: int, headers: dict[str, str], send_timeout: float) -> None:
         super().__init__(status_code=status, headers=headers)
         self._call = call
-        self._streams = streams
         self._send_timeout = send_timeout
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
-            async with leaving(receive, self._streams) as end:
+            async with leaving(receive) as end:
                 end.add_done_callback(lambda _: self._call.cancel())
                 while (chunk := await _next_chunk(self._call)) is not None:
                     async with asyncio.timeout(self._send_timeout):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import structlog
@@ -17,6 +17,8 @@ FORWARDING_FAILED = "forwarding_failed"
 
 _log = structlog.get_logger()
 
+ENDLESS = frozenset({"Synchronize", "PublishPreviews", "WatchRun", "WatchRuns", "ExecuteRun"})
+"""Methods whose calls may outlast any grace period."""
 PROMPT = 0.05
 """Seconds in which an answer, or a refusal, may follow the room's initial metadata."""
 
@@ -24,6 +26,7 @@ _OWN_TO_A_HOP = ("grpc-", ":")
 _NOT_FORWARDED = INNER_METADATA | {"user-agent", "te", "content-type"}
 
 RawCall = grpc.aio.StreamStreamCall[bytes, bytes]
+Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class Forwarder(grpc.GenericRpcHandler):
@@ -36,6 +39,8 @@ class Forwarder(grpc.GenericRpcHandler):
     def __init__(self, channels: Mapping[str, grpc.aio.Channel]) -> None:
         """`channels`: by full name of the service."""
         self._channels = channels
+        self._endless: set[RawCall] = set()
+        self._stopping = False
 
     def service(self, handler_call_details: Any) -> Any:
         """The handler of one call; None (UNIMPLEMENTED) where the service is not ours to forward."""
@@ -44,31 +49,39 @@ class Forwarder(grpc.GenericRpcHandler):
         if channel is None:
             return None
 
-        async def forward(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-            await _forward(channel, method, requests, context)
+        async def forward(requests: AsyncIterator[bytes], context: Context) -> None:
+            await self._forward(channel, method, requests, context)
 
         return grpc.stream_stream_rpc_method_handler(forward)
 
+    def stop(self) -> None:
+        """End the calls that would not end by themselves with UNAVAILABLE: their callers dial again."""
+        self._stopping = True
+        for call in list(self._endless):
+            call.cancel()
 
-async def _forward(
-    channel: grpc.aio.Channel,
-    method: str,
-    requests: AsyncIterator[bytes],
-    context: grpc.aio.ServicerContext[bytes, bytes],
-) -> None:
-    metadata = [pair for pair in context.invocation_metadata() or () if _is_forwarded(pair[0])]
-    try:
-        refuse_service_credential(metadata)
-    except DomainError as refusal:
-        await context.abort_with_status(rpc_status.to_status(status_of(refusal)))
-    call: RawCall = channel.stream_stream(method)(metadata=metadata, timeout=context.time_remaining())
-    pump = asyncio.create_task(_pump(requests, call), name="forward-requests")
-    try:
-        await _relay(call, context)
-    finally:
-        # Cancelled by the caller, or ended: either way nothing of this call stays behind.
-        pump.cancel()
-        call.cancel()
+    async def _forward(
+        self, channel: grpc.aio.Channel, method: str, requests: AsyncIterator[bytes], context: Context
+    ) -> None:
+        metadata = [pair for pair in context.invocation_metadata() or () if _is_forwarded(pair[0])]
+        try:
+            refuse_service_credential(metadata)
+        except DomainError as refusal:
+            await _abort(context, refusal)
+        call: RawCall = channel.stream_stream(method)(metadata=metadata, timeout=context.time_remaining())
+        if method.rpartition("/")[2] in ENDLESS:
+            self._endless.add(call)
+        pump = asyncio.create_task(_pump(requests, call), name="forward-requests")
+        try:
+            await _relay(call, context)
+            if self._stopping and call in self._endless:
+                await _abort(context, Unavailable("This server is stopping; connect again.", reason="SERVER_STOPPING"))
+            await _end(call, context)
+        finally:
+            # Cancelled by the caller, or ended: either way nothing of this call stays behind.
+            self._endless.discard(call)
+            pump.cancel()
+            call.cancel()
 
 
 async def _pump(requests: AsyncIterator[bytes], call: RawCall) -> None:
@@ -82,8 +95,8 @@ async def _pump(requests: AsyncIterator[bytes], call: RawCall) -> None:
         return  # the caller's stream is gone; the handler's task is cancelled beside us
 
 
-async def _relay(call: RawCall, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-    """Answers and then the status, in the rhythm in which the caller takes them."""
+async def _relay(call: RawCall, context: Context) -> None:
+    """Answers, in the rhythm in which the caller takes them."""
     try:
         message = await _first(call, context)
         while message is not grpc.aio.EOF:
@@ -91,23 +104,31 @@ async def _relay(call: RawCall, context: grpc.aio.ServicerContext[bytes, bytes])
             await context.write(message)
             message = await call.read()
     except grpc.aio.AioRpcError:
-        pass  # told below, from the call itself
+        return  # told from the call itself
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
-    code = await call.code()
-    context.set_trailing_metadata(tuple(await call.trailing_metadata() or ()))
-    if code is grpc.StatusCode.OK:
-        return
-    if code is grpc.StatusCode.UNAVAILABLE and not await call.trailing_metadata():
+
+
+async def _end(call: RawCall, context: Context) -> None:
+    """The status of the room's call, and its trailers, as those of the caller's."""
+    code, trailers = await call.code(), tuple(await call.trailing_metadata() or ())
+    if code is grpc.StatusCode.UNAVAILABLE and not trailers:
+        # gRPC's own words, which name inner addresses.
         _log.warning(FORWARDING_FAILED, details=await call.details())
-        away = Unavailable("The room behind this address is away for a moment.", reason="UNAVAILABLE")
-        await context.abort_with_status(rpc_status.to_status(status_of(away)))
-    context.set_code(code)
-    context.set_details(await call.details() or "")
+        await _abort(context, Unavailable("A service behind this address is away for a moment.", reason=code.name))
+    context.set_trailing_metadata(trailers)
+    if code is not grpc.StatusCode.OK:
+        context.set_code(code)
+        context.set_details(await call.details() or "")
 
 
-async def _first(call: RawCall, context: grpc.aio.ServicerContext[bytes, bytes]) -> object:
+async def _abort(context: Context, error: DomainError) -> NoReturn:
+    await context.abort_with_status(rpc_status.to_status(status_of(error)))
+    raise AssertionError("abort raises")
+
+
+async def _first(call: RawCall, context: Context) -> object:
     """The first answer, initial metadata sent before it.
 
     A call that is refused has trailers only, here as at the room: a client still writing would otherwise lose the

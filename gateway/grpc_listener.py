@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from gateway.forwarding import Forwarder
 from gateway.health import HealthServicer, RoomsHealth
-from gateway.rooms import SERVICES, Rooms
+from gateway.rooms import SERVICES
 from services.common.rpc.options import SERVER_OPTIONS
 
 GRACE = 10.0
@@ -26,12 +26,11 @@ _DESCRIBED = (access_pb2, file_pb2, registry_pb2, run_queue_pb2, run_service_pb2
 
 @asynccontextmanager
 async def open_grpc_listener(
-    *, rooms: Rooms, health_of: RoomsHealth, address: str, with_reflection: bool, grace: float = GRACE
+    *, forwarder: Forwarder, health_of: RoomsHealth, address: str, with_reflection: bool, grace: float = GRACE
 ) -> AsyncIterator[int]:
     """Serve at `address` (`host:port`, port 0 for a free one); gives the port. OSError if the address is taken."""
     server = grpc.aio.server(options=SERVER_OPTIONS)
-    channels = rooms.channels
-    server.add_generic_rpc_handlers([Forwarder({service: channels[room] for service, room in SERVICES.items()})])
+    server.add_generic_rpc_handlers([forwarder])
     health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(health_of), server)
     if with_reflection:
         described = {name for module in _DESCRIBED for name in module.DESCRIPTOR.services_by_name}

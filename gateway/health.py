@@ -78,6 +78,8 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
                 status = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
             if status != last:
                 yield health_pb2.HealthCheckResponse(status=status)
+            if self._rooms.stopping:
+                return
             last = status
             await asyncio.sleep(WATCH_PAUSE)
 

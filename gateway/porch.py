@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from gateway.app import make_app
 from gateway.door import Door
+from gateway.forwarding import Forwarder
 from gateway.grpc_listener import open_grpc_listener
 from gateway.health import RoomsHealth
 from gateway.http_listener import open_http_listener
 from gateway.links import Links
 from gateway.presence import OpenStreams
-from gateway.rooms import Rooms, open_rooms
+from gateway.rooms import SERVICES, Rooms, open_rooms
 from gateway.settings import GatewaySettings
 
 HEARTBEAT = 15.0
@@ -40,15 +41,16 @@ async def open_gateway(
     silence after which an event stream says that it lives. `send_timeout`: seconds after which a client that reads
     nothing is cut off. OSError if an address is taken.
 
-    Stops in this order: (1) health says NOT_SERVING; (2) event streams end, clients come again with their cursor;
-    (3) the REST listener drains; (4) the gRPC listener drains; (5) our channels close.
+    Stops in this order: (1) health says NOT_SERVING; (2) endless streams of both listeners end, their
+    clients come again; (3) the REST listener drains; (4) the gRPC listener drains; (5) our channels close.
     """
     async with AsyncExitStack() as stack:
         behind = rooms if rooms is not None else await stack.enter_async_context(open_rooms(settings))
         health, streams = RoomsHealth(behind.channels), OpenStreams()
+        forwarder = Forwarder({service: behind.channels[room] for service, room in SERVICES.items()})
         grpc_port = await stack.enter_async_context(
             open_grpc_listener(
-                rooms=behind, health_of=health, address=settings.grpc_listen, with_reflection=settings.reflection
+                forwarder=forwarder, health_of=health, address=settings.grpc_listen, with_reflection=settings.reflection
             )
         )
         app = make_app(
@@ -72,3 +74,4 @@ async def open_gateway(
         finally:
             health.stopping = True
             streams.stop()
+            forwarder.stop()

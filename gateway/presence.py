@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -39,12 +39,12 @@ class OpenStreams:
 
 
 @asynccontextmanager
-async def leaving(receive: Receive, streams: OpenStreams) -> "AsyncIterator[asyncio.Future[None]]":
-    """A future that is done when the client has gone or the porch stops. The request's body must have been read."""
+async def leaving(receive: Receive, streams: OpenStreams | None = None) -> "AsyncIterator[asyncio.Future[None]]":
+    """A future that is done when the client has gone, or `streams` are stopped. The body must have been read."""
     end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     watch = asyncio.create_task(_watch(receive, end), name="client-presence")
     try:
-        with streams.registered(end):
+        with streams.registered(end) if streams is not None else nullcontext():
             yield end
     finally:
         watch.cancel()

@@ -43,30 +43,33 @@ class Rig:
     http_port: int
 
 
+def settings_for(rooms: ScriptedRooms, **settings: Any) -> RigSettings:
+    """Settings of a gateway in front of `rooms`."""
+    address = rooms.address
+    return RigSettings(
+        registry_address=address, access_address=address, run_address=address, file_address=address, **settings
+    )
+
+
 @asynccontextmanager
 async def open_rig(*, heartbeat: float = 15.0, send_timeout: float = 30.0, **settings: Any) -> AsyncIterator[Rig]:
     """A rig that is served until the block ends."""
-    async with ScriptedRooms().serving() as rooms:
-        chosen = RigSettings(
-            registry_address=rooms.address,
-            access_address=rooms.address,
-            run_address=rooms.address,
-            file_address=rooms.address,
-            **settings,
+    async with (
+        ScriptedRooms().serving() as rooms,
+        open_gateway(
+            settings=settings_for(rooms, **settings), heartbeat=heartbeat, send_timeout=send_timeout
+        ) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}", options=CHANNEL_OPTIONS) as channel,
+        aiohttp.ClientSession(headers={"authorization": "Bearer sk-test"}) as http,
+        asyncio.timeout(30),
+    ):
+        yield Rig(
+            rooms=rooms,
+            url=f"http://127.0.0.1:{gateway.http_port}",
+            http=http,
+            channel=channel,
+            http_port=gateway.http_port,
         )
-        async with (
-            open_gateway(settings=chosen, heartbeat=heartbeat, send_timeout=send_timeout) as gateway,
-            grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc_port}", options=CHANNEL_OPTIONS) as channel,
-            aiohttp.ClientSession(headers={"authorization": "Bearer sk-test"}) as http,
-            asyncio.timeout(30),
-        ):
-            yield Rig(
-                rooms=rooms,
-                url=f"http://127.0.0.1:{gateway.http_port}",
-                http=http,
-                channel=channel,
-                http_port=gateway.http_port,
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

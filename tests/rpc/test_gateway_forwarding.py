@@ -1,5 +1,7 @@
 """The one public gRPC address, in front of scripted rooms: clients cannot tell it from a room."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,10 +21,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from gateway import request_stream
+from gateway.porch import open_gateway
 from gateway.rooms import SERVICES
 from services.common.errors import NotFound, OutOfRange
 from services.common.status import error_of
-from tests.rpc.gateway_rig import Rig, open_rig
+from tests.rpc.gateway_rig import Rig, open_rig, settings_for
+from tests.rpc.scripted_rooms import ScriptedRooms
 
 
 @pytest_asyncio.fixture
@@ -178,11 +182,14 @@ async def test_reflection_names_every_service(rig: Rig) -> None:
     await call.done_writing()
 
 
-async def test_stopping_gateway_waits_for_nobody_who_has_left() -> None:
-    async with open_rig() as rig:
-        stub = run_service_pb2_grpc.RunServiceStub(rig.channel)
-        call = stub.WatchRun(run_service_pb2.WatchRunRequest(run_id=rig.rooms.runs.run.id))
-        await call.read()
-        call.cancel()
-        runs = rig.rooms.runs
-    await runs.cancelled.wait()
+async def test_stopping_gateway_ends_endless_calls_at_once() -> None:
+    async with ScriptedRooms().serving() as rooms, contextlib.AsyncExitStack() as clients, asyncio.timeout(8):
+        async with open_gateway(settings=settings_for(rooms)) as gateway:
+            address = f"127.0.0.1:{gateway.grpc_port}"
+            channel = await clients.enter_async_context(grpc.aio.insecure_channel(address))
+            call = run_queue_pb2_grpc.RunQueueServiceStub(channel).Synchronize()
+            await call.write(run_queue_pb2.CurrentState(message_number=1))
+            await anext(aiter(call))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await anext(aiter(call))
+    assert error_of(caught.value).reason == "SERVER_STOPPING"
