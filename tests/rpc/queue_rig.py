@@ -120,7 +120,7 @@ async def open_queue_rig(database: Database, *, lease: timedelta = timedelta(sec
     settings = Settings(grant_private_key=private_key, lease=lease, fleet_id="tests")
     async with AsyncExitStack() as stack:
         peers = await stack.enter_async_context(open_server(address="127.0.0.1:0"))
-        members = peer_members(SmallRegistry(), SmallFiles())
+        members = peer_members(SmallRegistry(), SmallFiles())  # type: ignore[abstract]  # what is not called is missing
         await stack.enter_async_context(
             peers.serving(members, authenticator=NoAuthenticator(), service_credentials=[SERVICE])
         )
