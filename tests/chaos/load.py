@@ -14,7 +14,7 @@ from services.cli.connection import Connection
 from services.cli.following import TERMINAL_STATES
 from services.common.errors import DeadlineExceeded, Unavailable
 from services.common.status import error_of
-from tests.journey.graphs import picture_graph
+from tests.journey.graphs import picture_graph, slow_nodes
 
 T = TypeVar("T")
 
@@ -35,8 +35,7 @@ class Load:
         """The id of the run of that request, which is one however often it is asked for."""
         graph = {
             **picture_graph(),
-            "8": {"class_type": "StandinSleep", "inputs": {"seconds": sleep_seconds, "steps": 2}},
-            "9": {"class_type": "PreviewAny", "inputs": {"source": ["8", 0]}},
+            **slow_nodes(seconds=sleep_seconds, steps=2),
         }
         request = run_service_pb2.CreateRunRequest(graph_json=json.dumps(graph).encode(), request_id=request_id)
         answer = await _persist(lambda: self._runs.CreateRun(request, metadata=self._metadata, timeout=_CALL_SECONDS))

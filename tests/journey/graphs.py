@@ -22,6 +22,15 @@ def picture_graph(*, width: int = 64, height: int = 48) -> dict[str, Any]:
     }
 
 
+def slow_nodes(*, seconds: float, steps: int) -> dict[str, Any]:
+    """Two nodes, 8 and 9, that take their time with progress and end with a text. The stand-in's own."""
+    inputs = {"value": next(_COLOURS), "seconds": seconds, "steps": steps, "preview": False}
+    return {
+        "8": {"class_type": "StandinSleep", "inputs": inputs},
+        "9": {"class_type": "PreviewAny", "inputs": {"source": ["8", 0]}},
+    }
+
+
 def resize_graph(file: str = "$file(photo)") -> dict[str, Any]:
     """An uploaded photo made 32x16."""
     return {

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.journey.graphs import photo, picture_size, resize_graph
+from tests.journey.graphs import photo, picture_size, resize_graph, slow_nodes
 from tests.journey.installation import Installation, installation
 from tests.servers.eventually import eventually
 from tests.servers.ports import free_port
@@ -84,11 +85,7 @@ async def test_workflow_is_pushed_shown_run_and_its_output_saved(command: Comman
 
 
 async def test_runs_are_listed_shown_watched_and_cancelled(command: Command) -> None:
-    slow = {
-        "1": {"class_type": "StandinSleep", "inputs": {"seconds": 30.0, "steps": 300}},
-        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
-    }
-    graph = write_graph(command.folder, "slow.json", slow)
+    graph = write_graph(command.folder, "slow.json", slow_nodes(seconds=30.0, steps=300))
     (made,) = await command.documents("run", graph, "--no-wait")
     assert made["id"] in {entry["id"] for entry in await command.documents("runs", "list")}
 
@@ -146,7 +143,7 @@ async def test_exit_status_says_what_went_wrong(
 
 async def test_run_that_fails_ends_with_status_one_and_names_the_node(command: Command) -> None:
     graph = {
-        "1": {"class_type": "StandinFail", "inputs": {"message": "no such luck"}},
+        "1": {"class_type": "StandinFail", "inputs": {"value": 1, "kind": "runtime", "message": "no such luck"}},
         "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
     }
     status, _, notices = await command("run", write_graph(command.folder, "fail.json", graph))
@@ -187,11 +184,12 @@ async def test_children_end_when_up_is_killed(tmp_path: Path) -> None:
 
 
 def _children(parent: int) -> list[int]:
-    listing = os.popen(f"pgrep -P {parent}").read()
-    return [int(pid) for pid in listing.split()]
+    listing = subprocess.run(["pgrep", "-P", str(parent)], capture_output=True, text=True, check=True)
+    return [int(pid) for pid in listing.stdout.split()]
 
 
 def _alive(pid: int) -> bool:
     """Whether the process runs; one that only waits for its parent's notice does not."""
-    state = os.popen(f"ps -o stat= -p {pid}").read().strip()
+    listing = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    state = listing.stdout.strip()
     return bool(state) and not state.startswith("Z")

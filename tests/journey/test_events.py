@@ -5,14 +5,13 @@ from typing import Any
 import aiohttp
 
 from tests.journey.client import Client
-from tests.journey.graphs import photo, picture_graph, resize_graph
+from tests.journey.graphs import photo, picture_graph, resize_graph, slow_nodes
 from tests.servers.eventually import eventually
 
 
 async def test_dropped_watcher_resumes_and_sees_every_event_once(client: Client) -> None:
     graph = {
-        "1": {"class_type": "StandinSleep", "inputs": {"seconds": 1.0, "steps": 10}},
-        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+        **slow_nodes(seconds=1.0, steps=10),
         **{str(int(node) + 10): _shifted(content) for node, content in picture_graph().items()},
     }
     status, run = await client.call("POST", "/v1/runs", json={"graph": graph})
@@ -72,7 +71,7 @@ async def test_revoked_key_is_refused_within_a_second(client: Client) -> None:
         for path in ("/v1/runs", "/v1/files", "/v1/workflows"):
             status, page = await other.call("GET", path)
             assert status == 200, page
-        status, _ = await client.call("POST", f"/v1/credentials/{made['credential']['id']}:revoke")
+        status, _ = await client.call("POST", f"/v1/credentials/{made['id']}:revoke")
         assert status == 200
 
         async def refused() -> bool:

@@ -89,7 +89,7 @@ async def test_refused_form_leaves_no_file(client: Client) -> None:
     )
 
     assert status == 400, problem
-    assert {violation["field"] for violation in problem["violations"]} == {"parameters.nonsense"}
+    assert {violation["field"] for violation in problem["violations"]} == {"parameters.nonsense", "parameters.photo"}
     assert await stored_files(client) == before
 
 

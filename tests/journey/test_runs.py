@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from tests.journey.client import Client
-from tests.journey.graphs import photo, picture_graph, picture_size, resize_graph, sampling_graph
+from tests.journey.graphs import photo, picture_graph, picture_size, resize_graph, sampling_graph, slow_nodes
 
 
 async def test_one_call_creates_watches_and_ends_with_a_picture(client: Client) -> None:
@@ -87,7 +87,7 @@ async def test_every_kind_of_output_comes_back(client: Client) -> None:
 
 async def test_failing_node_is_named_with_its_traceback(client: Client) -> None:
     graph = {
-        "1": {"class_type": "StandinFail", "inputs": {"message": "no such luck"}},
+        "1": {"class_type": "StandinFail", "inputs": {"value": 1, "kind": "runtime", "message": "no such luck"}},
         "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
     }
     run = await client.ended({"graph": graph, "max_attempts": 1})
@@ -100,8 +100,7 @@ async def test_failing_node_is_named_with_its_traceback(client: Client) -> None:
 
 async def test_running_run_is_cancelled_and_frees_its_backend(client: Client) -> None:
     graph = {
-        "1": {"class_type": "StandinSleep", "inputs": {"seconds": 30.0, "steps": 300}},
-        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+        **slow_nodes(seconds=30.0, steps=300),
     }
     states = []
     async for event in client.events("POST", "/v1/runs", json={"graph": graph}):

@@ -10,8 +10,8 @@ async def eventually(holds: Callable[[], Awaitable[bool]], *, within_seconds: fl
     """Whether `holds` came to be true in time."""
     try:
         async with asyncio.timeout(within_seconds):
-            while not await holds():
-                await asyncio.sleep(ASK_AGAIN_SECONDS)  # noqa: ASYNC110 - there is no event to wait for
+            while not await holds():  # noqa: ASYNC110 - another process: there is no event to wait for
+                await asyncio.sleep(ASK_AGAIN_SECONDS)
     except TimeoutError:
         return False
     return True

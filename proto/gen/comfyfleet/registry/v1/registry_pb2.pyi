@@ -37,10 +37,10 @@ class CreateWorkflowRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     slug: _builtins.str
     """Name in references, unique in the team: `^[a-z0-9]+(-[a-z0-9]+)*$`, up to 63 characters, not a word of a route.
-    Absent: made from `display_name`.
+    Absent: made from `display_name`. One of the two is needed.
     """
     display_name: _builtins.str
-    """Name for people, 1 to 200 characters."""
+    """Name for people, up to 200 characters. Absent: `slug`."""
     description: _builtins.str
     """Description for people, up to 10,000 characters. Absent: none."""
     graph_json: _builtins.bytes
