@@ -1,6 +1,7 @@
 """Sends one file's bytes to the file room as they arrive."""
 
 import asyncio
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +18,8 @@ MAX_PIECES = 64
 """A client that sends byte by byte must not make us keep an object for each."""
 STALL = 60.0
 """Seconds that the file room may take for one chunk, or for its answer."""
+SPOIL_TIMEOUT = 1.0
+"""Seconds for spoiling an upload that is given up."""
 
 _FULL_CHUNK = file_pb2.UploadFileRequest(chunk=bytes(CHUNK_BYTES)).SerializeToString()[:-CHUNK_BYTES]
 """How the message of a full chunk begins: put before the pieces, it saves copying them three times."""
@@ -43,8 +46,14 @@ class Upload:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._call is not None:
-            self._call.cancel()  # nothing happens when it is done
+        if self._call is None:
+            return
+        if not self._call.done():
+            # A cut stream may look complete to the room for a moment; a second header is refused whenever it comes.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SPOIL_TIMEOUT):
+                    await request_stream.send(self._call, self._first_message())
+        self._call.cancel()  # nothing happens when it is done
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes; waits while the file room is slower than the client."""
@@ -77,12 +86,15 @@ class Upload:
     async def _send(self, message: bytes) -> None:
         if self._call is None:
             self._call = self._rooms.files.UploadFile(metadata=self._metadata)
-            await self._send(file_pb2.UploadFileRequest(header=self._header).SerializeToString())
+            await self._send(self._first_message())
         async with asyncio.timeout(STALL):
             sent = await request_stream.send(self._call, message)
         if not sent:
             # The room has answered already, with a refusal: that is what the client is told.
             await self._raise_answer(self._call)
+
+    def _first_message(self) -> bytes:
+        return file_pb2.UploadFileRequest(header=self._header).SerializeToString()
 
     async def _raise_answer(
         self, call: grpc.aio.StreamUnaryCall[file_pb2.UploadFileRequest, file_pb2.UploadFileResponse]

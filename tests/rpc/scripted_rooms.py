@@ -23,7 +23,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from gateway.rooms import SERVICES
-from services.common.errors import DomainError, NotFound, OutOfRange
+from services.common.errors import DomainError, InvalidArgument, NotFound, OutOfRange
 from services.common.ids import new_id
 from services.common.rpc.options import SERVER_OPTIONS
 from services.common.status import status_of
@@ -161,6 +161,9 @@ class ScriptedFiles(file_pb2_grpc.FileServiceServicer):
             async for request in request_iterator:
                 self.began.set()
                 if request.HasField("header"):
+                    if header is not None:
+                        self.broken_off.set()
+                        await refuse(context, InvalidArgument("One header only.", reason="SECOND_HEADER"))
                     header = request.header
                 self.chunk_sizes.append(len(request.chunk))
                 content += request.chunk

@@ -193,3 +193,16 @@ async def test_stopping_gateway_ends_endless_calls_at_once() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await anext(aiter(call))
     assert error_of(caught.value).reason == "SERVER_STOPPING"
+
+
+async def test_upload_that_is_cut_never_looks_complete_to_the_room(rig: Rig) -> None:
+    stub = file_pb2_grpc.FileServiceStub(rig.channel)
+    for _ in range(50):
+        rig.rooms.files.broken_off.clear()
+        call = stub.UploadFile()
+        await call.write(file_pb2.UploadFileRequest(header=file_pb2.FileHeader(file_name="cut")))
+        await rig.rooms.files.began.wait()
+        await call.write(file_pb2.UploadFileRequest(chunk=b"half"))
+        call.cancel()
+        await rig.rooms.files.broken_off.wait()
+    assert rig.rooms.files.contents == {}
