@@ -9,6 +9,7 @@ from services.standin.nodes import (
     loader,
     loading,
     mask,
+    modelled,
     retouch,
     sampling,
     saving,
@@ -35,5 +36,6 @@ def all_nodes() -> list[NodeDefinition]:
         audio,
         video,
         trial,
+        modelled,
     )
     return [with_tooltips(definition) for family in families for definition in family.nodes()]

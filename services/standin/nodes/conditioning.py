@@ -11,7 +11,7 @@ from services.standin.nodes.spec import choice, integer, number, socket, text, t
 _PROMPT: dict[str, Any] = {"multiline": True, "dynamicPrompts": True}
 
 
-def _texts(*parts: Any) -> Conditioning:
+def joined_texts(*parts: Any) -> Conditioning:
     """All texts of some conditionings, and bare texts, in order."""
     found: list[str] = []
     for part in parts:
@@ -24,17 +24,17 @@ def _texts(*parts: Any) -> Conditioning:
 
 def encode(call: NodeCall, *, clip: Any, text: str) -> tuple[Conditioning]:
     """One text."""
-    return (_texts(text),)
+    return (joined_texts(text),)
 
 
 def encode_several(call: NodeCall, *, clip: Any, **inputs: Any) -> tuple[Conditioning]:
     """Every text among the inputs."""
-    return (_texts(*(value for value in inputs.values() if isinstance(value, str))),)
+    return (joined_texts(*(value for value in inputs.values() if isinstance(value, str))),)
 
 
 def join(call: NodeCall, **inputs: Any) -> tuple[Conditioning]:
     """Every conditioning among the inputs."""
-    return (_texts(*(value for value in inputs.values() if isinstance(value, Conditioning))),)
+    return (joined_texts(*(value for value in inputs.values() if isinstance(value, Conditioning))),)
 
 
 def keep(call: NodeCall, *, conditioning: Any, **_: Any) -> tuple[Any]:
@@ -60,7 +60,7 @@ def inpaint(call: NodeCall, *, positive: Any, negative: Any, pixels: Pictures, *
 
 def see(call: NodeCall, *, clip_vision: Any, image: Pictures, crop: str) -> tuple[Conditioning]:
     """What a vision model would see: the size of the picture."""
-    return (_texts("{}x{}".format(*image[0].size)),)
+    return (joined_texts("{}x{}".format(*image[0].size)),)
 
 
 def _node(

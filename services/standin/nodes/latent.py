@@ -17,6 +17,8 @@ from services.standin.nodes.spec import SAVE_HIDDEN, choice, integer, number, si
 from services.standin.picture import Recipe, paint
 
 PIXELS_PER_CELL = 8
+MOST_FRAMES = 64
+"""Of a video, at most so many frames are painted: each is a picture."""
 _UPSCALING = ("nearest-exact", "bilinear", "area", "bicubic", "bislerp")
 
 
@@ -27,7 +29,7 @@ def empty(call: NodeCall, *, width: int, height: int, batch_size: int = 1, **_: 
 
 def empty_video(call: NodeCall, *, width: int, height: int, length: int, batch_size: int = 1) -> tuple[Latent]:
     """Nothing yet, of some size, for so many frames."""
-    return (Latent(width=width, height=height, batch_size=batch_size * length),)
+    return (Latent(width=width, height=height, batch_size=batch_size * min(length, MOST_FRAMES)),)
 
 
 def decode(call: NodeCall, *, samples: Latent, vae: Any, **_: Any) -> tuple[Pictures]:
