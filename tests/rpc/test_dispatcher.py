@@ -293,6 +293,15 @@ async def test_backend_that_forgot_a_submitted_run_has_lost_it(world: World) -> 
                 assert (await world.room.until_finished(again)).finished.outcome == SUCCEEDED
 
 
+async def test_unanswered_submission_is_looked_for_before_it_is_repeated(world: World) -> None:
+    async with world.backend("a") as backend, world.dispatcher(backend.url):
+        await world.room.until_ready(backend.url)
+        backend.turn(refuse_next_answers=1)
+        key = world.room.assign(saved(), runner=backend.url)
+        assert (await world.room.until_finished(key)).finished.outcome == SUCCEEDED
+        assert len(await prompts_at(backend.url)) == 1
+
+
 async def test_backend_that_is_down_at_start_is_used_when_it_comes(world: World) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
