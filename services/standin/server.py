@@ -31,12 +31,11 @@ WORKER_GRACE_SECONDS = 5.0
 class StandinServer:
     """A server that listens. Made by `open_standin`."""
 
-    def __init__(self, *, host: str, port: int, folders: Folders, knobs: KnobBoard, died: asyncio.Event) -> None:
-        self.host = host
-        self.port = port
+    def __init__(self, address: tuple[str, int], *, folders: Folders, knobs: KnobBoard, life: "_Life") -> None:
+        self.host, self.port = address
         self.folders = folders
         self.knobs = knobs
-        self._died = died
+        self._life = life
 
     @property
     def url(self) -> str:
@@ -49,18 +48,35 @@ class StandinServer:
         return self.knobs.turn(**knobs)
 
     async def wait_for_death(self) -> None:
-        """Returns once a knob has killed the server."""
-        await self._died.wait()
+        """Returns once the server is dead."""
+        await self._life.ended.wait()
+
+    def kill(self) -> None:
+        """Ends the server at once: connections are reset, the port is refused, nothing more is executed."""
+        self._life.end()
 
 
-class _Listener:
-    """The listening socket and its connections, which can be dropped without a word."""
+class _Life:
+    """The life of a server: its listening socket, its connections and its worker, which can end without a word."""
 
-    def __init__(self, runner: web.AppRunner) -> None:
+    def __init__(self, runner: web.AppRunner, *, interrupt: Interrupt, die: Callable[[], None] | None) -> None:
         self._runner = runner
+        self._interrupt = interrupt
+        self._die = die
+        self._loop = asyncio.get_running_loop()
+        self.ended = asyncio.Event()
+
+    def end(self) -> None:
+        """Dies, in the way that was asked for. Any thread."""
+        if self._die is not None:
+            self._die()
+        self._interrupt.stopped.set()
+        self._loop.call_soon_threadsafe(self.drop)
 
     def drop(self) -> None:
         """Refuses new connections and resets the open ones."""
+        self.ended.set()
+        self._interrupt.stopped.set()
         server = self._runner.server
         for site in self._runner.sites:
             listening = getattr(site, "_server", None)
@@ -100,21 +116,10 @@ async def open_standin(
     folders = Folders(folder)
     await asyncio.to_thread(folders.prepare)
     catalogue = Catalogue([*all_nodes(), *extra_nodes], folders=folders)
-    interrupt, history, died = Interrupt(), History(), asyncio.Event()
+    interrupt, history = Interrupt(), History()
     app = web.Application(client_max_size=LARGEST_BODY_BYTES, middlewares=[guard(board)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    listener = _Listener(runner)
-
-    def drop() -> None:
-        died.set()
-        listener.drop()
-
-    def perish() -> None:
-        if die is not None:
-            die()
-        interrupt.stopped.set()
-        loop.call_soon_threadsafe(drop)
-
+    life = _Life(runner, interrupt=interrupt, die=die)
     sockets = Sockets(loop=loop, knobs=board, queue_size=lambda: queue.remaining())  # noqa: PLW0108 - made below
     queue = PromptQueue(changed=sockets.send_status)
     workshop = Workshop(
@@ -124,7 +129,7 @@ async def open_standin(
         knobs=board,
         interrupt=interrupt,
         sink=sockets,
-        die=perish,
+        die=life.end,
     )
     worker = Worker(queue=queue, history=history, workshop=workshop)
     sockets.executing = worker.executing
@@ -146,12 +151,10 @@ async def open_standin(
     writer = asyncio.create_task(sockets.write_frames(), name="standin-frames")
     worker.start()
     try:
-        bound = runner.addresses[0][1]
-        yield StandinServer(host=host, port=bound, folders=folders, knobs=board, died=died)
+        yield StandinServer((host, runner.addresses[0][1]), folders=folders, knobs=board, life=life)
     finally:
-        interrupt.stopped.set()
         queue.close()
-        listener.drop()
+        life.drop()
         await asyncio.to_thread(functools.partial(worker.join, WORKER_GRACE_SECONDS))
         writer.cancel()
         await asyncio.gather(writer, return_exceptions=True)

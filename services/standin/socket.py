@@ -1,6 +1,7 @@
 """WebSocket clients: one socket for each client id, one loop that writes to all of them in turn."""
 
 import asyncio
+import contextlib
 import json
 import uuid
 from collections.abc import Callable
@@ -32,7 +33,8 @@ class Sockets:
 
     def send(self, frame: Frame) -> None:
         """Puts a frame in line. Any thread."""
-        self._loop.call_soon_threadsafe(self._outgoing.put_nowait, frame)
+        with contextlib.suppress(RuntimeError):  # the loop of a server that is gone
+            self._loop.call_soon_threadsafe(self._outgoing.put_nowait, frame)
 
     def send_status(self, remaining: int) -> None:
         """Tells every client how many prompts are running or pending. Any thread."""
@@ -94,13 +96,6 @@ class Sockets:
                 if target is not None:
                     await _write(target, text_frame("feature_flags", SERVER_FEATURES))
             first = False
-
-    async def close(self) -> None:
-        """Drops every socket without a close frame, as a server that is killed does."""
-        for socket in list(self._sockets.values()):
-            transport = getattr(getattr(socket, "_req", None), "transport", None)
-            if transport is not None:
-                transport.abort()
 
 
 def _status(remaining: int) -> JsonObject:

@@ -5,7 +5,7 @@ history show. Types and short messages are those of the recorded protocol, becau
 """
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,10 @@ class Verdict:
 def refusal(kind: str, message: str, details: str = "") -> JsonObject:
     """The `error` of a refused prompt."""
     return {"type": kind, "message": message, "details": details, "extra_info": {}}
+
+
+Check = Generator[Any, bool | None, bool]
+"""Yields the ids of nodes to be checked first, is sent whether each is fine, and returns whether its own is."""
 
 
 class Validation:
@@ -89,8 +93,28 @@ class Validation:
     def _class_type(self, node_id: Any) -> Any:
         return self._prompt[node_id]["class_type"]
 
-    def _check(self, node_id: Any) -> bool:
-        """Checks a node and everything above it."""
+    def _check(self, output: Any) -> bool:
+        """Checks a node and everything above it, on a stack of its own: a chain of nodes may be long."""
+        stack: list[Check] = [self._steps(output)]
+        fine: bool | None = None
+        raised: Exception | None = None
+        while stack:
+            try:
+                source = stack[-1].send(fine) if raised is None else stack[-1].throw(raised)
+                stack.append(self._steps(source))
+                fine = raised = None
+            except StopIteration as done:
+                stack.pop()
+                fine, raised = done.value, None
+            except Exception as error:
+                stack.pop()
+                raised = error
+        if raised is not None:
+            raise raised
+        return bool(fine)
+
+    def _steps(self, node_id: Any) -> Check:
+        """Checks one node; yields the id of each node above it that has to be checked first."""
         if node_id in self._found:
             return self._found[node_id] is None
         if node_id in self._path:
@@ -100,14 +124,13 @@ class Validation:
             inputs = self._prompt[node_id]["inputs"]
             definition = self._catalogue[self._class_type(node_id)]
             errors: list[JsonObject] = []
-            received_types: JsonObject = {}
             sound = True
             for name in definition.inputs():
                 if name not in inputs:
                     if name in definition.required:
                         errors.append(_problem("required_input_missing", "Required input is missing", name))
                 elif isinstance(inputs[name], list):
-                    sound &= self._check_link(definition, name, inputs[name], errors, received_types)
+                    sound &= yield from self._check_link(definition, name, inputs[name], errors)
                 else:
                     self._check_literal(definition, name, inputs, errors)
             self._ask_node(definition, inputs, errors)
@@ -122,8 +145,7 @@ class Validation:
         name: str,
         value: list[Any],
         errors: list[JsonObject],
-        received_types: JsonObject,
-    ) -> bool:
+    ) -> Check:
         """Checks a link and the node it comes from. False when what is wrong lies above."""
         spec = self._config(definition, name)
         if len(value) != 2:
@@ -132,7 +154,6 @@ class Validation:
             return True
         source = value[0]
         given = self._catalogue[self._class_type(source)].outputs[value[1]]
-        received_types[name] = given
         if not _fits(given, spec[0]):
             message = "Return type mismatch between linked nodes"
             problem = _problem(
@@ -142,7 +163,8 @@ class Validation:
             errors.append(problem)
             return True
         try:
-            return self._check(source)
+            fine = yield source
+            return bool(fine)
         except Exception as error:
             message = "Exception when validating inner node"
             problem = _raised("exception_during_inner_validation", message, error)

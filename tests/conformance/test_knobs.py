@@ -97,6 +97,18 @@ async def test_death_drops_sockets_and_port(tmp_path: Path) -> None:
             await client.send("/interrupt")
 
 
+async def test_killed_server_leaves_its_port(tmp_path: Path) -> None:
+    """Another one can take it at once."""
+    async with open_standin(folder=tmp_path) as server, connect(server) as client:
+        await client.post(prompt())
+        server.kill()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await server.wait_for_death()
+        async with open_standin(folder=tmp_path, port=server.port) as second, connect(second) as other:
+            assert second.url == server.url
+            assert (await other.run(prompt()))["status"]["status_str"] == "success"
+
+
 async def test_knobs_turn_by_post_only_where_that_is_allowed(tmp_path: Path) -> None:
     """Never on a stand-in that was not told to."""
     async with open_standin(folder=tmp_path / "closed") as server, connect(server) as client:

@@ -103,6 +103,14 @@ def test_targets_narrow_the_outputs() -> None:
     assert refused.error["type"] == "prompt_no_outputs"
 
 
+def test_long_chain_needs_no_deep_stack() -> None:
+    """Thousands of nodes in a row."""
+    chain: dict[str, Any] = {"0": empty()}
+    for number in range(1, 3000):
+        chain[str(number)] = {"class_type": "ImageInvert", "inputs": {"image": [str(number - 1), 0]}}
+    assert verdict({**chain, "out": preview("2999")}).outputs == ["out"]
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
