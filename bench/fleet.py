@@ -37,10 +37,9 @@ class RestClient:
         gate = asyncio.Semaphore(in_flight)
 
         async def one(graph: dict[str, Any]) -> int:
-            async with gate:
-                async with self._session.post(f"{self._connection.url}/v1/runs", json={"graph": graph}) as answer:
-                    answer.raise_for_status()
-                    run = await answer.json()
+            async with gate, self._session.post(f"{self._connection.url}/v1/runs", json={"graph": graph}) as answer:
+                answer.raise_for_status()
+                run = await answer.json()
             url = f"{self._connection.url}/v1/runs/{run['id']}/events"
             ended = await self._last_run(self._session.get(url, headers={"accept": "text/event-stream"}))
             output = ended["outputs"][0]
