@@ -266,8 +266,8 @@ class Watch:
 
 
 @asynccontextmanager
-async def open_run_rig(database: Database) -> AsyncIterator[RunRig]:
-    """The door over `database`, on a free port, with its loops running."""
+async def open_run_rig(database: Database, *, hints: Hints | None = None) -> AsyncIterator[RunRig]:
+    """The door over `database`, on a free port, with its loops running; `hints`: those that replicas share."""
     registry, files = SmallRegistry(), SmallFiles()  # type: ignore[abstract]  # what is asked for here
     async with AsyncExitStack() as stack:
         peers = await stack.enter_async_context(open_server(address="127.0.0.1:0"))
@@ -275,7 +275,7 @@ async def open_run_rig(database: Database) -> AsyncIterator[RunRig]:
             peers.serving(peer_members(registry, files), authenticator=NoAuthenticator(), service_credentials=[SERVICE])
         )
         to_peers = await stack.enter_async_context(open_channel(peers.address, service_credential=SERVICE))
-        feed = RunFeed(hints=Hints(nats=None))
+        feed = RunFeed(hints=hints or Hints(nats=None))
         stack.enter_context(feed.listening())
         fleet = Fleet(database=database, feed=feed)
         side = RunSide(database=database, feed=feed, placer=fleet, wakes=fleet, clock=SystemClock())

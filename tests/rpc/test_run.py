@@ -17,7 +17,7 @@ from grpc.aio import AioRpcError
 
 from services.common.errors import DomainError, InvalidArgument
 from services.common.ids import new_id
-from services.common.json_bytes import canonical_json
+from services.common.json_bytes import JsonValue, canonical_json
 from services.common.sql import Database
 from services.common.status import error_of
 from services.run.model.progress import RunPreview, RunProgress
@@ -244,7 +244,7 @@ async def test_creating_needs_the_scope_and_a_credential(rig: RunRig) -> None:
 
 
 async def test_refusal_of_a_request_that_is_wrong_everywhere_still_arrives(rig: RunRig) -> None:
-    overrides = {f"{n}" + "x" * 5000: {"inputs": {}} for n in range(500)}
+    overrides: JsonValue = {f"{n}" + "x" * 5000: {"inputs": {}} for n in range(500)}
     with pytest.raises(AioRpcError) as error:
         await rig.create(graph_json=GRAPH, overrides_json=canonical_json(overrides))
     assert error.value.code() is Code.INVALID_ARGUMENT
@@ -254,7 +254,7 @@ async def test_refusal_of_a_request_that_is_wrong_everywhere_still_arrives(rig: 
 
 
 async def test_large_graph_is_taken_and_holds_up_nobody(rig: RunRig) -> None:
-    graph = {str(n): {"class_type": "Any", "inputs": {"text": "x" * 400, "n": n}} for n in range(9000)}
+    graph: JsonValue = {str(n): {"class_type": "Any", "inputs": {"text": "x" * 400, "n": n}} for n in range(9000)}
     data = canonical_json(graph)
     large = asyncio.ensure_future(rig.create(graph_json=data))
     small = await rig.create(graph_json=GRAPH)

@@ -13,6 +13,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
+from services.common.events.cancelled import raise_if_cancelled
 from services.common.events.nats import Nats
 from services.common.events.stream import STREAM, ensure_stream
 from services.common.ids import new_id
@@ -55,6 +56,7 @@ async def run_consumer(*, nats: Nats, durable: str | None, subjects: Sequence[st
                         async with asyncio.timeout(_PAUSE_SECONDS):
                             await js.delete_consumer(STREAM, name)
         except (Error, TimeoutError) as error:
+            raise_if_cancelled()
             _log.warning(CONSUMER_FAILED, durable=durable, error=str(error) or type(error).__name__)
         await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -86,6 +88,7 @@ async def _consume(js: JetStreamContext, name: str, receive: Receive) -> None:
             try:
                 messages = await subscription.fetch(BATCH, timeout=FETCH_SECONDS)
             except NatsTimeoutError:
+                raise_if_cancelled()
                 quiet += 1
                 if quiet % QUIET_FETCHES == 0:
                     await subscription.consumer_info()  # raises where it is gone

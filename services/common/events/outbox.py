@@ -11,6 +11,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import NoStreamResponseError
 
 from services.common.errors import Unavailable
+from services.common.events.cancelled import raise_if_cancelled
 from services.common.events.nats import Nats
 from services.common.events.stream import STREAM, ensure_stream
 from services.common.outbox_event import OutboxEvent
@@ -65,6 +66,7 @@ class Relay:
             except (Error, Unavailable, TimeoutError) as error:
                 refused = error
             if refused is not None:
+                raise_if_cancelled()
                 _log.warning(RELAY_FAILED, error=str(refused) or type(refused).__name__)
                 await asyncio.sleep(pause.total_seconds())
                 pause = min(pause * 2, LONGEST_PAUSE)
