@@ -17,6 +17,8 @@ from services.run.store.board import Board, read_board, write_placements, write_
 
 LOOK_EVERY = timedelta(seconds=1)
 """The slow twin of every hint."""
+IN_VAIN = timedelta(milliseconds=20)
+"""After a pass that could place nothing the next waits so long: a burst of new runs wakes it once, not each time."""
 MOST_AT_ONCE = 200
 """Assignments of one transaction."""
 PASS_FAILED = "matcher_pass_failed"  # noqa: S105 # an event name
@@ -90,8 +92,11 @@ class Matcher:
             while True:
                 self._woken.clear()
                 try:
-                    if await self.match() == MOST_AT_ONCE:
+                    placed = await self.match()
+                    if placed == MOST_AT_ONCE:
                         continue
+                    if not placed:
+                        await asyncio.sleep(IN_VAIN.total_seconds())
                 except Unavailable as error:
                     _log.warning(PASS_FAILED, error=error.message)
                 await self._wait()

@@ -32,6 +32,15 @@ _TAKE_SLOT = (
     )
     .values(run_id=bindparam("given"), attempt=bindparam("number"), assigned_at=bindparam("moment"), recalled=False)
 )
+_HOLD_RUN = (
+    select(RUN.c.id)
+    .where(
+        RUN.c.id == bindparam("given"),
+        RUN.c.state == RunState.QUEUED.value,
+        RUN.c.attempt == bindparam("last_attempt"),
+    )
+    .with_for_update()
+)
 FREE_SLOT = (
     update(RUNNER_SLOT)
     .where(RUNNER_SLOT.c.run_id == bindparam("held"))
@@ -113,6 +122,9 @@ def assign(session: Session, tally: Tally, placement: Placement, *, now: datetim
     """Give the run its place; None if the place or the run is taken, and then nothing was changed."""
     run, attempt = placement.run, placement.run.attempt + 1
     connection = session.connection()
+    # The run first, and held: no other transaction can put it into another slot meanwhile.
+    if connection.execute(_HOLD_RUN, {"given": run.run_id, "last_attempt": run.attempt}).first() is None:
+        return None
     place = {"at_runner": placement.runner_id, "at_slot": placement.slot}
     taken = connection.execute(_TAKE_SLOT, place | {"given": run.run_id, "number": attempt, "moment": now})
     if taken.rowcount != 1:
@@ -127,9 +139,7 @@ def assign(session: Session, tally: Tally, placement: Placement, *, now: datetim
         values={"attempt": attempt, "runner_id": placement.runner_id, "dispatched_at": now, "started_at": None},
         events=2,
     )
-    if dispatched is None:
-        connection.execute(FREE_SLOT, {"held": run.run_id})
-        return None
+    assert dispatched is not None  # it is held
     predicted = placement.predicted
     connection.execute(
         _INSERT_ATTEMPT,

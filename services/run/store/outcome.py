@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Update, bindparam, delete, insert, select, update
 from sqlmodel import Session
 
 from services.run.model.decision import Decision
@@ -277,8 +278,15 @@ def _end_attempt(
 
 
 def _update_attempt(session: Session, current: CurrentAttempt, **values: Any) -> None:
-    statement = update(RUN_ATTEMPT).where(*_ATTEMPT).values(values)
-    session.connection().execute(statement, {"of_run": current.run_id, "number": current.attempt})
+    parameters = {f"new_{name}": value for name, value in values.items()}
+    parameters |= {"of_run": current.run_id, "number": current.attempt}
+    session.connection().execute(_attempt_update(tuple(values)), parameters)
+
+
+@lru_cache(maxsize=64)
+def _attempt_update(names: tuple[str, ...]) -> Update:
+    """The UPDATE of one shape: to build it anew each time would cost more than to run it."""
+    return update(RUN_ATTEMPT).where(*_ATTEMPT).values({name: bindparam(f"new_{name}") for name in names})
 
 
 def _predicted(current: CurrentAttempt) -> timedelta:

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, or_, update
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import Session
 
 from services.run.model.run import Run
@@ -32,13 +34,28 @@ def transition(
     """
     if wrong := [state for state in from_states if state != to and not may_become(state, to)]:
         raise ValueError(f"A run does not go from {', '.join(sorted(wrong))} to {to}.")
-    condition = [RUN.c.id == run_id, RUN.c.state.in_([state.value for state in from_states])]
-    if attempt is not None:
-        condition.append(RUN.c.attempt == attempt)
     changes: dict[str, Any] = {"state": to.value, "change_time": now, **(values or {})}
-    if events:
-        changes["sequence"] = RUN.c.sequence + events
     if to.is_terminal:
         changes.setdefault("finished_at", now)
-    row = session.connection().execute(update(RUN).where(*condition).values(changes).returning(RUN)).mappings().first()
+    names = tuple(sorted(changes))
+    statement = _statement(names, len(from_states), guards_attempt=attempt is not None, counts=events > 0)
+    parameters: dict[str, Any] = {f"new_{name}": changes[name] for name in names}
+    parameters |= {f"from_{place}": state.value for place, state in enumerate(from_states)}
+    parameters |= {"of_run": run_id, "at_attempt": attempt, "more_events": events}
+    row = session.connection().execute(statement, parameters).mappings().first()
     return None if row is None else run_of(row)
+
+
+@lru_cache(maxsize=256)
+def _statement(names: tuple[str, ...], states: int, *, guards_attempt: bool, counts: bool) -> ReturningUpdate[Any]:
+    """The UPDATE of one shape: to build it anew each time would cost more than to run it."""
+    condition = [
+        RUN.c.id == bindparam("of_run"),
+        or_(*(RUN.c.state == bindparam(f"from_{one}") for one in range(states))),
+    ]
+    if guards_attempt:
+        condition.append(RUN.c.attempt == bindparam("at_attempt"))
+    changes: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    if counts:
+        changes["sequence"] = RUN.c.sequence + bindparam("more_events")
+    return update(RUN).where(*condition).values(changes).returning(RUN)
