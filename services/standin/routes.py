@@ -35,7 +35,7 @@ OutputOrder = Callable[[dict[str, Any], list[str]], list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rooms:
+class Parts:
     """What the routes reach."""
 
     queue: PromptQueue
@@ -52,16 +52,16 @@ class Rooms:
 class Routes:
     """ComfyUI's endpoints. A body that is no JSON, or not of the expected form, raises and becomes a 500."""
 
-    def __init__(self, rooms: Rooms, *, knobs_by_post: bool) -> None:
-        self._rooms = rooms
-        self._uploads = Uploads(rooms.folders)
+    def __init__(self, parts: Parts, *, knobs_by_post: bool) -> None:
+        self._parts = parts
+        self._uploads = Uploads(parts.folders)
         self._number = 0
         self._knobs_by_post = knobs_by_post
 
     def add_to(self, app: web.Application) -> None:
         """Registers every route; any other GET is a 404, any other method a 405."""
         gets: dict[str, Route] = {
-            "/ws": self._rooms.sockets.serve,
+            "/ws": self._parts.sockets.serve,
             "/prompt": self.get_prompt,
             "/queue": self.get_queue,
             "/history": self.get_history,
@@ -101,7 +101,7 @@ class Routes:
 
     async def get_prompt(self, request: web.Request) -> web.StreamResponse:
         """How many prompts are running or pending."""
-        return web.json_response({"exec_info": {"queue_remaining": self._rooms.queue.remaining()}})
+        return web.json_response({"exec_info": {"queue_remaining": self._parts.queue.remaining()}})
 
     async def post_prompt(self, request: web.Request) -> web.StreamResponse:
         """Validates and queues a prompt."""
@@ -115,8 +115,8 @@ class Routes:
             error = refusal("no_prompt", "No prompt provided", "No prompt provided")
             return web.json_response({"error": error, "node_errors": {}}, status=400)
         prompt_id = str(body["prompt_id"]) if "prompt_id" in body else str(uuid.uuid4())
-        rooms = self._rooms
-        validation = Validation(body["prompt"], catalogue=rooms.catalogue, folders=rooms.folders)
+        parts = self._parts
+        validation = Validation(body["prompt"], catalogue=parts.catalogue, folders=parts.folders)
         verdict = validation.verdict(body.get("partial_execution_targets"))
         extra_data = body.get("extra_data", {})
         if not isinstance(extra_data, dict):
@@ -130,23 +130,23 @@ class Routes:
             prompt_id=prompt_id,
             prompt=body["prompt"],
             extra_data=extra_data,
-            outputs=rooms.order_outputs(body["prompt"], verdict.outputs),
+            outputs=parts.order_outputs(body["prompt"], verdict.outputs),
         )
-        rooms.queue.put(item)
+        parts.queue.put(item)
         return web.json_response({"prompt_id": prompt_id, "number": number, "node_errors": verdict.node_errors})
 
     async def get_queue(self, request: web.Request) -> web.StreamResponse:
         """Running and pending prompts of all clients."""
-        return web.json_response(self._rooms.queue.wire())
+        return web.json_response(self._parts.queue.wire())
 
     async def post_queue(self, request: web.Request) -> web.StreamResponse:
         """Forgets pending prompts."""
         body = await request.json()
         if body.get("clear"):
-            self._rooms.queue.clear()
+            self._parts.queue.clear()
         if "delete" in body:
             for prompt_id in body["delete"]:
-                self._rooms.queue.delete(prompt_id)
+                self._parts.queue.delete(prompt_id)
         return web.Response()
 
     async def post_interrupt(self, request: web.Request) -> web.StreamResponse:
@@ -156,8 +156,8 @@ class Routes:
         except json.JSONDecodeError:
             body = {}
         prompt_id = body.get("prompt_id")
-        if not prompt_id or self._rooms.queue.is_running(prompt_id):
-            self._rooms.interrupt.set()
+        if not prompt_id or self._parts.queue.is_running(prompt_id):
+            self._parts.interrupt.set()
         return web.Response()
 
     async def get_history(self, request: web.Request) -> web.StreamResponse:
@@ -165,26 +165,26 @@ class Routes:
         query = request.rel_url.query
         max_items = int(query["max_items"]) if "max_items" in query else None
         offset = int(query["offset"]) if "offset" in query else -1
-        return web.json_response(self._rooms.history.page(max_items=max_items, offset=offset))
+        return web.json_response(self._parts.history.page(max_items=max_items, offset=offset))
 
     async def get_history_entry(self, request: web.Request) -> web.StreamResponse:
         """One entry, or `{}`."""
-        return web.json_response(self._rooms.history.entry(request.match_info["prompt_id"]))
+        return web.json_response(self._parts.history.entry(request.match_info["prompt_id"]))
 
     async def post_history(self, request: web.Request) -> web.StreamResponse:
         """Forgets entries."""
         body = await request.json()
         if body.get("clear"):
-            self._rooms.history.clear()
+            self._parts.history.clear()
         if "delete" in body:
-            self._rooms.history.delete(body["delete"])
+            self._parts.history.delete(body["delete"])
         return web.Response()
 
     async def post_free(self, request: web.Request) -> web.StreamResponse:
         """Empties the cache of results; there are no models to unload."""
         body = await request.json()
         if body.get("free_memory", False):
-            self._rooms.worker.forget_results()
+            self._parts.worker.forget_results()
         return web.Response()
 
     async def post_upload(self, request: web.Request) -> web.StreamResponse:
@@ -211,7 +211,7 @@ class Routes:
 
     async def get_view(self, request: web.Request) -> web.StreamResponse:
         """A file, or a picture encoded anew."""
-        shown = view(request.rel_url.query, self._rooms.folders)
+        shown = view(request.rel_url.query, self._parts.folders)
         headers = {"Content-Disposition": f'filename="{shown.name}"'}
         if shown.path is not None:
             return web.FileResponse(shown.path, headers={**headers, "Content-Type": shown.content_type})
@@ -221,7 +221,7 @@ class Routes:
 
     async def get_object_info(self, request: web.Request) -> web.StreamResponse:
         """Node definitions."""
-        return web.json_response(self._rooms.catalogue.object_info(request.match_info.get("class_type")))
+        return web.json_response(self._parts.catalogue.object_info(request.match_info.get("class_type")))
 
     async def get_features(self, request: web.Request) -> web.StreamResponse:
         """What the server can do."""
@@ -272,7 +272,7 @@ class Routes:
 
     async def get_knobs(self, request: web.Request) -> web.StreamResponse:
         """The knobs as they stand. Never held back or refused by a knob."""
-        knobs = asdict(self._rooms.knobs.now)
+        knobs = asdict(self._parts.knobs.now)
         return web.json_response({**knobs, "failing_classes": sorted(knobs["failing_classes"])})
 
     async def post_knobs(self, request: web.Request) -> web.StreamResponse:
@@ -280,7 +280,7 @@ class Routes:
         if not is_loopback(request.remote or ""):
             return web.Response(status=403)
         try:
-            self._rooms.knobs.turn(**await request.json())
+            self._parts.knobs.turn(**await request.json())
         except (ValueError, TypeError) as problem:
             return web.json_response({"error": str(problem)}, status=400)
         return await self.get_knobs(request)

@@ -20,7 +20,7 @@ from services.standin.knobs import KnobBoard, Knobs
 from services.standin.model.node import NodeDefinition
 from services.standin.nodes import all_nodes
 from services.standin.queue import PromptQueue
-from services.standin.routes import OutputOrder, Rooms, Routes
+from services.standin.routes import OutputOrder, Parts, Routes
 from services.standin.socket import Sockets
 from services.standin.worker import Worker
 
@@ -59,9 +59,9 @@ class StandinServer:
 class _Life:
     """The life of a server: its listening socket, its connections and its worker, which can end without a word."""
 
-    def __init__(self, runner: web.AppRunner, *, interrupt: Interrupt, die: Callable[[], None] | None) -> None:
+    def __init__(self, runner: web.AppRunner, *, die: Callable[[], None] | None) -> None:
         self._runner = runner
-        self._interrupt = interrupt
+        self.interrupt = Interrupt()
         self._die = die
         self._loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
@@ -70,13 +70,13 @@ class _Life:
         """Dies, in the way that was asked for. Any thread."""
         if self._die is not None:
             self._die()
-        self._interrupt.stopped.set()
+        self.interrupt.stopped.set()
         self._loop.call_soon_threadsafe(self.drop)
 
     def drop(self) -> None:
         """Refuses new connections and resets the open ones."""
         self.ended.set()
-        self._interrupt.stopped.set()
+        self.interrupt.stopped.set()
         server = self._runner.server
         for site in self._runner.sites:
             listening = getattr(site, "_server", None)
@@ -111,51 +111,51 @@ async def open_standin(
     `GET|POST /standin/knobs`. `die` is what death means; by default the server drops its connections and its port.
     Raises OSError if the port is taken.
     """
-    loop = asyncio.get_running_loop()
-    board = KnobBoard(knobs or Knobs())
-    folders = Folders(folder)
+    board, folders = KnobBoard(knobs or Knobs()), Folders(folder)
     await asyncio.to_thread(folders.prepare)
-    catalogue = Catalogue([*all_nodes(), *extra_nodes], folders=folders)
-    interrupt, history = Interrupt(), History()
     app = web.Application(client_max_size=LARGEST_BODY_BYTES, middlewares=[guard(board)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    life = _Life(runner, interrupt=interrupt, die=die)
-    sockets = Sockets(loop=loop, knobs=board, queue_size=lambda: queue.remaining())  # noqa: PLW0108 - made below
-    queue = PromptQueue(changed=sockets.send_status)
+    life = _Life(runner, die=die)
+    parts = _parts(Catalogue([*all_nodes(), *extra_nodes], folders=folders), folders, board, life, order_outputs)
+    Routes(parts, knobs_by_post=knobs_by_post).add_to(app)
+    writer = asyncio.create_task(parts.sockets.write_frames(), name="standin-frames")
+    parts.worker.start()
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, host, port).start()
+        yield StandinServer((host, runner.addresses[0][1]), folders=folders, knobs=board, life=life)
+    finally:
+        parts.queue.close()
+        life.drop()
+        await asyncio.to_thread(functools.partial(parts.worker.join, WORKER_GRACE_SECONDS))
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+        await runner.cleanup()
+
+
+def _parts(catalogue: Catalogue, folders: Folders, board: KnobBoard, life: _Life, order_outputs: OutputOrder) -> Parts:
+    """What one server is made of."""
+    sockets = Sockets(knobs=board)
+    queue, history = PromptQueue(changed=sockets.send_status), History()
     workshop = Workshop(
         catalogue=catalogue,
         cache=ResultCache(catalogue=catalogue, folders=folders),
         folders=folders,
         knobs=board,
-        interrupt=interrupt,
+        interrupt=life.interrupt,
         sink=sockets,
         die=life.end,
     )
     worker = Worker(queue=queue, history=history, workshop=workshop)
-    sockets.executing = worker.executing
-    rooms = Rooms(
+    sockets.watch(queue_size=queue.remaining, executing=worker.executing)
+    return Parts(
         queue=queue,
         history=history,
         sockets=sockets,
         worker=worker,
         catalogue=catalogue,
         folders=folders,
-        interrupt=interrupt,
+        interrupt=life.interrupt,
         knobs=board,
         order_outputs=order_outputs,
     )
-    Routes(rooms, knobs_by_post=knobs_by_post).add_to(app)
-    await runner.setup()
-    site = web.TCPSite(runner, host, port)
-    await site.start()
-    writer = asyncio.create_task(sockets.write_frames(), name="standin-frames")
-    worker.start()
-    try:
-        yield StandinServer((host, runner.addresses[0][1]), folders=folders, knobs=board, life=life)
-    finally:
-        queue.close()
-        life.drop()
-        await asyncio.to_thread(functools.partial(worker.join, WORKER_GRACE_SECONDS))
-        writer.cancel()
-        await asyncio.gather(writer, return_exceptions=True)
-        await runner.cleanup()

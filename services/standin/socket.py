@@ -22,14 +22,19 @@ class Sockets:
     through one loop that waits for each socket, so one client that does not read delays everybody.
     """
 
-    def __init__(self, *, loop: asyncio.AbstractEventLoop, knobs: KnobBoard, queue_size: Callable[[], int]) -> None:
-        self._loop = loop
+    def __init__(self, *, knobs: KnobBoard) -> None:
+        self._loop = asyncio.get_running_loop()
         self._knobs = knobs
-        self._queue_size = queue_size
         self._outgoing: asyncio.Queue[Frame] = asyncio.Queue()
         self._sockets: dict[str, web.WebSocketResponse] = {}
         self._flags: dict[str, JsonObject] = {}
-        self.executing: Callable[[], tuple[str | None, str | None]] = lambda: (None, None)
+        self._queue_size: Callable[[], int] = int
+        self._executing: Callable[[], tuple[Any, str | None]] = lambda: (None, None)
+
+    def watch(self, *, queue_size: Callable[[], int], executing: Callable[[], tuple[Any, str | None]]) -> None:
+        """Tells where to look for what a new client is greeted with."""
+        self._queue_size = queue_size
+        self._executing = executing
 
     def send(self, frame: Frame) -> None:
         """Puts a frame in line. Any thread."""
@@ -69,7 +74,7 @@ class Sockets:
         self._flags[client_id] = {}
         try:
             await _write(socket, text_frame("status", {**_status(self._queue_size()), "sid": client_id}))
-            running_client, running_node = self.executing()
+            running_client, running_node = self._executing()
             if running_client == client_id and running_node is not None:
                 await _write(socket, text_frame("executing", {"node": running_node}))
             await self._listen(client_id, socket)

@@ -125,7 +125,7 @@ async def test_knobs_turn_by_post_only_where_that_is_allowed(tmp_path: Path) -> 
 async def test_process_serves_and_dies_as_its_options_say(tmp_path: Path) -> None:
     """`python -m services.standin`: one line at start, exit 137 at death, 0 at SIGTERM."""
     command = (sys.executable, "-m", "services.standin", "--port", "0", "--folder", str(tmp_path))
-    for more, expected in ((("--die-after-prompts", "1"), 137), ((), 0)):
+    for more, expected in ((("--die-after-prompts", "1", "--node-latency", "0.3"), 137), ((), 0)):
         process = await asyncio.create_subprocess_exec(*command, *more, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -173,4 +173,13 @@ async def test_odd_clients_hurt_nobody(tmp_path: Path, odd: Json) -> None:
     async with open_standin(folder=tmp_path) as server, connect(server) as client:
         async with client.session.post(f"{server.url}/prompt", json={"prompt": prompt("odd"), **odd}) as answer:
             assert answer.status in (200, 500)
+        assert (await client.run(prompt()))["status"]["status_str"] == "success"
+
+
+async def test_taken_port_is_an_error_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The first server goes on."""
+    async with open_standin(folder=tmp_path / "first") as server, connect(server) as client:
+        with pytest.raises(OSError, match="in use"):
+            async with open_standin(folder=tmp_path / "second", port=server.port):
+                pass
         assert (await client.run(prompt()))["status"]["status_str"] == "success"
