@@ -21,6 +21,7 @@ from services.common.ids import new_id
 from services.common.json_bytes import InvalidJson, parse_json
 from services.dispatcher.drivers.comfyui.catalogue import Catalogue, read_catalogue
 from services.dispatcher.drivers.comfyui.client import BackendNonsense, ComfyClient
+from services.dispatcher.drivers.comfyui.ears import Ears
 from services.dispatcher.drivers.comfyui.execution import ComfyExecution
 from services.dispatcher.drivers.comfyui.failure import storable
 from services.dispatcher.drivers.comfyui.frames import Frame, MessageFrame, PictureFrame, StatusFrame
@@ -50,8 +51,6 @@ _BUSY_PAUSE = 1.0
 _IDLE_PAUSE = 5.0
 _LEAST_PAUSE = 0.02
 _LONGEST_AWAY_PAUSE = 2.0
-_SILENCE = 2.0
-"""With our prompt running and no frame for so long, the socket is taken for deaf (A9)."""
 _SLOW_ANSWER = 15.0
 """A node that holds the interpreter delays every answer: only after so long is that an absence."""
 _SOCKET_PATIENCE = 2.0
@@ -90,9 +89,13 @@ class ComfyBackend:
         )
         self._client = client
         self._reaper = Reaper(site=self._site, read=self._read_queue, changed=listener.backend_changed)
-        self._sockets: dict[str, ComfySocket] = {}
-        self._socket_tasks: dict[str, asyncio.Task[None]] = {}
-        self._socket = self._new_socket(self._site.client_id)
+        self._ears = Ears(
+            address=address,
+            client_id=self._site.client_id,
+            stopwatch=stopwatch,
+            on_frame=self._heard,
+            on_break=self._broke,
+        )
         self._executions: dict[str, ComfyExecution] = {}
         self._released: dict[str, float] = {}
         self._reading: QueueReading | None = None
@@ -116,19 +119,15 @@ class ComfyBackend:
         """Keep in touch until cancelled; the socket and the reading of the queue are two tasks."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._socket.run(), name=f"comfyui-socket-{self.address.local_key}")
+                group.create_task(self._ears.run(), name=f"comfyui-socket-{self.address.local_key}")
                 group.create_task(self._watch(), name=f"comfyui-watch-{self.address.local_key}")
         finally:
-            for task in self._socket_tasks.values():
-                task.cancel()
-            await asyncio.gather(*self._socket_tasks.values(), self._reaper.close(), return_exceptions=True)
+            await self._reaper.close()
 
     def state(self) -> BackendState:
         """See Backend."""
         now = self._stopwatch()
-        heard = [
-            at for at in (self._client.answered_at, *(s.heard_at for s in self._sockets.values())) if at is not None
-        ]
+        heard = [at for at in (self._client.answered_at, *self._ears.heard_at()) if at is not None]
         stuck = self._reaper.stuck()
         if not self._ready.is_set():
             health, reason = (Health.UNHEALTHY, self._unhealthy) if self._unhealthy else (Health.OFFLINE, self._reason)
@@ -221,26 +220,13 @@ class ComfyBackend:
 
     async def socket_opened(self) -> None:
         """Return once frames can be heard."""
-        await self._socket.opened()
+        await self._ears.opened()
 
     def listen_as(self, client_id: str) -> None:
         """Hear the frames of an adopted prompt on a socket of its own, until no prompt of that id is left (A9)."""
-        if client_id not in self._sockets:
-            socket = self._new_socket(client_id)
-            self._socket_tasks[client_id] = asyncio.create_task(socket.run(), name="comfyui-adopted-socket")
+        self._ears.listen_as(client_id)
 
     # ------------------------------------------------------------------ frames
-    def _new_socket(self, client_id: str) -> ComfySocket:
-        socket = ComfySocket(
-            address=self.address,
-            client_id=client_id,
-            stopwatch=self._stopwatch,
-            on_frame=self._heard,
-            on_break=self._broke,
-        )
-        self._sockets[client_id] = socket
-        return socket
-
     def _heard(self, socket: ComfySocket, frame: Frame, raw: str | bytes) -> None:
         if isinstance(frame, StatusFrame):
             if frame.queue_remaining > len(self._executions) or self._foreign:
@@ -270,7 +256,6 @@ class ComfyBackend:
                 away_pause = 0.1
                 busy = bool(self._executions or self._foreign or self._reaper.prompt_ids())
                 pause = _BUSY_PAUSE if busy else _IDLE_PAUSE
-                self._poke_deaf_sockets()
             except BackendAway as away:
                 self._missed(away)
                 pause, away_pause = away_pause, min(away_pause * 2, _LONGEST_AWAY_PAUSE)
@@ -305,7 +290,7 @@ class ComfyBackend:
         self._version, self._devices = version_of(stats), devices_of(stats)
         try:
             async with asyncio.timeout(_SOCKET_PATIENCE):
-                await self._socket.opened()
+                await self._ears.opened()
         except TimeoutError:
             log.warning("backend_socket_closed", backend=self.address.local_key)
         self._suspect = False
@@ -357,18 +342,7 @@ class ComfyBackend:
         for execution in tuple(self._executions.values()):
             execution.seen(reading)
         self._released = {key: at for key, at in self._released.items() if at > reading.asked_at}
-        present = {item.client_id for item in reading.items.values()}
-        for client_id in [known for known in self._socket_tasks if known not in present]:
-            self._socket_tasks.pop(client_id).cancel()
-            del self._sockets[client_id]
-
-    def _poke_deaf_sockets(self) -> None:
-        """A half-open old socket makes a new one deaf, and nothing on the wire tells; reconnecting takes a moment."""
-        now = self._stopwatch()
-        for item in self._reading.items.values() if self._reading else ():
-            socket = self._sockets.get(item.client_id)
-            if item.running and socket is not None and socket.heard_at is not None and now - socket.heard_at > _SILENCE:
-                socket.abort()
+        self._ears.keep(reading)
 
 
 def _graph(graph_json: bytes) -> dict[str, Any]:

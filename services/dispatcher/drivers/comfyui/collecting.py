@@ -81,8 +81,10 @@ class OutputCollector:
         """The first output that could not be stored."""
 
     def cached(self, nodes: frozenset[str]) -> None:
-        """Outputs of these nodes are from an earlier prompt."""
-        self._cached = nodes
+        """Outputs of these nodes are from an earlier prompt; said by a frame, and again by the history."""
+        if nodes != self._cached:
+            self._cached = nodes
+            self._observer.stored(self._prefix())
 
     def add(self, found: Sequence[Collectable]) -> None:
         """Begin to bring outputs over; a place that is known already is not brought again."""

@@ -78,7 +78,10 @@ class Hearing:
             case "execution_start":
                 self.started(said_so=True)
             case "execution_cached":
-                self._tracker.cached(frame.body.get("nodes"))
+                nodes = frame.body.get("nodes")
+                self._tracker.cached(nodes)
+                if isinstance(nodes, list):
+                    self._collector.cached(frozenset(node for node in nodes if isinstance(node, str)))
             case "executing" if frame.body.get("node") is None:
                 if frame.prompt_id:
                     self._on_end()

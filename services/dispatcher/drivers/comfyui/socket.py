@@ -48,6 +48,7 @@ class ComfySocket:
         self._on_frame = on_frame
         self._on_break = on_break
         self._open = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
         self._aborted = False
         self.client_id = client_id
@@ -71,11 +72,20 @@ class ComfySocket:
             self._aborted = True
             self._reading.cancel()
 
+    def hurry(self) -> None:
+        """Connect now instead of after the pause: the backend answers again."""
+        self._hurry.set()
+
     async def run(self) -> None:
         """Stay connected until cancelled."""
         pause = 0.0
         while True:
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            try:
+                async with asyncio.timeout(pause * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter, no secret
+                    await self._hurry.wait()
+            except TimeoutError:
+                pass
+            self._hurry.clear()
             was_open = await self._connect_and_read()
             pause = 0.0 if was_open else min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
             if was_open and not self._aborted:
