@@ -8,7 +8,7 @@
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -19,6 +19,7 @@ from services.common.sql import Database
 from services.run.feed import RunFeed
 from services.run.model.desire import DesiredState, Holding
 from services.run.model.digest import Change, Digest, Kind, Memory, digest
+from services.run.model.progress import RunProgress
 from services.run.model.report import ExecutionReport, Phase, RunnerReport, StateReport
 from services.run.model.run import RunSpec
 from services.run.service.desk import Desk
@@ -56,6 +57,7 @@ class DispatcherSession:
         self._desk = desk
         self._settlement = Settlement(fleet=room.fleet, standing=standing)
         self._memory = Memory()
+        self._progress: dict[tuple[str, int], RunProgress] = {}
         self._report = first
         self._has_report = True
         self._holding: Holding | None = None
@@ -164,9 +166,7 @@ class DispatcherSession:
         found = digest(report.executions, held, self._memory, lease=self._room.lease, now=now)
         self._memory.forget_all_but(held, [one.key for one in report.executions])
         self._due = found.due
-        for one in report.executions:
-            if one.progress is not None and one.key in held and one.phase is Phase.RUNNING:
-                self._room.feed.progress(one.run_id, one.progress)
+        self._show_progress(report, held)
         renews = now - self._renewed_at >= self._room.lease / 3
         errand = Errand(
             digest=found,
@@ -190,6 +190,18 @@ class DispatcherSession:
         await self._after(settled)
         if settled.changed_runner_ids or settled.waits or (errand.runners is not None and not renews):
             self._room.wakes.queued()
+
+    def _show_progress(self, report: StateReport, held: Collection[tuple[str, int]]) -> None:
+        """Pass on progress that is not what was passed on last."""
+        said = {
+            one.key: one.progress
+            for one in report.executions
+            if one.progress is not None and one.key in held and one.phase is Phase.RUNNING
+        }
+        for key, progress in said.items():
+            if self._progress.get(key) != progress:
+                self._room.feed.progress(key[0], progress)
+        self._progress = said
 
     async def _after(self, settled: Settled) -> None:
         """After a commit: tell watchers, remember, and let the matcher know what it can use."""

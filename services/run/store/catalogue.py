@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, RowMapping, insert, or_, select
+from sqlalchemy import ColumnElement, RowMapping, or_, select
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import Session
 
 from services.run.model.runner import Device, Owner, Runner, RunnerHealth, RunnerScope
@@ -35,8 +37,6 @@ def insert_catalogue(
     now: datetime,
 ) -> None:
     """Keep a catalogue (gzipped), and tell other rooms; nothing if it is here already."""
-    if has_catalogue(session, catalogue_hash):
-        return
     values = {
         "hash": catalogue_hash,
         "body": body,
@@ -44,7 +44,10 @@ def insert_catalogue(
         "model_names": list(model_names),
         "create_time": now,
     }
-    session.connection().execute(insert(CATALOGUE), values)
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    statement = (sqlite_insert if is_sqlite else postgres_insert)(CATALOGUE).on_conflict_do_nothing()
+    if session.connection().execute(statement.returning(CATALOGUE.c.hash), values).first() is None:
+        return
     add_room_event(session, CATALOGUE_SEEN, {"catalogue_hash": catalogue_hash}, team_id=owner.team_id, now=now)
 
 
