@@ -17,6 +17,8 @@ import aiohttp
 import grpc
 import pytest
 import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from comfyfleet.dispatcher.v1 import dispatcher_pb2, dispatcher_pb2_grpc
 from comfyfleet.run.v1 import run_queue_pb2, runner_pb2
 from PIL import Image
@@ -311,6 +313,22 @@ async def test_backend_that_is_down_at_start_is_used_when_it_comes(world: World)
         assert not runner.recovered
         key = world.room.assign(saved(), runner=url)
         async with world.backend("a", port=port):
+            assert (await world.room.until_finished(key)).finished.outcome == SUCCEEDED
+
+
+@pytest.mark.parametrize("answer", [b"no json", b"[]", b"{}", b'{"system": [], "devices": 7}', b"[" * 100_000])
+async def test_backend_that_talks_nonsense_harms_no_other(world: World, answer: bytes) -> None:
+    async def say(_request: web.Request) -> web.Response:
+        return web.Response(body=answer)
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", say)
+    async with TestServer(application) as nonsense, world.backend("a") as backend:
+        strange = str(nonsense.make_url("")).rstrip("/")
+        async with world.dispatcher(strange, backend.url):
+            await world.room.until_ready(backend.url)
+            await world.room.until(lambda: (one := world.room.runner(strange)) and one.health_reason != "")
+            key = world.room.assign(saved(), runner=backend.url)
             assert (await world.room.until_finished(key)).finished.outcome == SUCCEEDED
 
 

@@ -47,8 +47,8 @@ class ExecutionSpec:
 
     prompt_id: str
     """Derived from run and attempt, so that a second submission is harmless (A7)."""
-    graph_json: bytes
-    extra_data_json: bytes = b""
+    graph_json: bytes = field(repr=False)
+    extra_data_json: bytes = field(default=b"", repr=False)
     inputs: tuple[ExecutionInput, ...] = ()
     output_prefix: str = ""
     cache_salt: str = ""

@@ -29,6 +29,9 @@ from services.dispatcher.service.watching import Watchers
 _SETTLE = 1.0
 """An unanswered POST is looked for after so long: it executed 30 times of 30 (A6)."""
 _AWAY_PAUSE = 0.05
+_LONGEST_AWAY_PAUSE = 5.0
+_MISSES = 20
+"""A backend that is there and breaks off so often, in about a minute, does not take this execution."""
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -120,7 +123,7 @@ class DispatchedExecution:
         self._home.ended(self)
 
     async def _through(self, execution: Execution) -> Ending:
-        look = self._must_look
+        look, misses = self._must_look, 0
         self._obey()
         while True:
             try:
@@ -144,8 +147,12 @@ class DispatchedExecution:
             except BackendAway as away:
                 log.info("backend_missed", run_id=self.desired.key.run_id, reason=away.reason)
                 self._come_back()
-                look = look or away.unanswered
-                await asyncio.sleep(_SETTLE if away.unanswered else _AWAY_PAUSE)
+                look, misses = look or away.unanswered, misses + 1
+                if misses > _MISSES and not look:
+                    message = f"The backend cannot be reached: {away.reason}"
+                    return ended(Outcome.REJECTED_HERE, "BACKEND_AWAY", message, retryable=True)
+                pause = min(_AWAY_PAUSE * 2**misses, _LONGEST_AWAY_PAUSE)
+                await asyncio.sleep(max(pause, _SETTLE) if away.unanswered else pause)
         self._enter(execution)
         return await execution.follow()
 

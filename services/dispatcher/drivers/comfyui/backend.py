@@ -12,13 +12,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
 import aiohttp
 import structlog
 
 from services.common.ids import new_id
-from services.common.json_bytes import InvalidJson, parse_json
 from services.dispatcher.drivers.comfyui.catalogue import Catalogue, read_catalogue
 from services.dispatcher.drivers.comfyui.client import BackendNonsense, ComfyClient
 from services.dispatcher.drivers.comfyui.ears import Ears
@@ -38,12 +36,10 @@ from services.dispatcher.drivers.driver import (
     BackendAddress,
     BackendAway,
     BackendListener,
-    ExecutionEnded,
     Files,
     Observer,
     Stopwatch,
 )
-from services.dispatcher.model.ending import Outcome, ended
 from services.dispatcher.model.execution import Orphan
 from services.dispatcher.model.runner import BackendState, Device, Health
 
@@ -56,7 +52,6 @@ _SLOW_ANSWER = 15.0
 _SOCKET_PATIENCE = 2.0
 _OUTPUT_SLOTS = 8
 _WARM_MODELS = 16
-_MAX_GRAPH_BYTES = 16 * 1024 * 1024
 
 log = structlog.get_logger()
 
@@ -162,10 +157,8 @@ class ComfyBackend:
     async def execution(self, assignment: Assignment, observer: Observer) -> AsyncIterator[ComfyExecution]:
         """See Backend. Raises ExecutionEnded for a graph that is none."""
         prompt_id = assignment.spec.prompt_id
-        graph = _graph(assignment.spec.graph_json)
         execution = ComfyExecution(
             assignment=assignment,
-            graph=graph,
             observer=observer,
             site=self._site,
             home=self,
@@ -173,7 +166,7 @@ class ComfyBackend:
         self._executions[prompt_id] = execution
         try:
             yield execution
-            newest = dict.fromkeys([*models_of(graph), *self._warm_models])
+            newest = dict.fromkeys([*models_of(execution.graph), *self._warm_models])
             self._warm_models = list(newest)[:_WARM_MODELS]
         finally:
             self._executions.pop(prompt_id, None)
@@ -323,6 +316,7 @@ class ComfyBackend:
         self._site.last_number = -1
         self._site.breaks += 1
         self._site.uploader.forget()
+        self._site.uploader.max_bytes = await self._client.max_upload_bytes()
         self._incarnation = new_id()
         self._warm_models = []
         self._witness = ""
@@ -343,13 +337,3 @@ class ComfyBackend:
             execution.seen(reading)
         self._released = {key: at for key, at in self._released.items() if at > reading.asked_at}
         self._ears.keep(reading)
-
-
-def _graph(graph_json: bytes) -> dict[str, Any]:
-    try:
-        graph = parse_json(graph_json, max_bytes=_MAX_GRAPH_BYTES, max_depth=256)
-    except InvalidJson as error:
-        raise ExecutionEnded(ended(Outcome.INVALID, "GRAPH_NOT_JSON", error.message)) from error
-    if not isinstance(graph, dict):
-        raise ExecutionEnded(ended(Outcome.INVALID, "GRAPH_NOT_AN_OBJECT", "A graph is an object of nodes by id."))
-    return graph

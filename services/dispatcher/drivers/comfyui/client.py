@@ -76,6 +76,12 @@ class ComfyClient:
         status, content = await self._request("GET", "/api/jobs", params={"limit": "1"})
         return status == 200 and isinstance(_parsed(content).get("jobs"), list)
 
+    async def max_upload_bytes(self) -> int | None:
+        """Largest request that it takes; None: it does not say."""
+        status, content = await self._request("GET", "/features")
+        size = _parsed(content).get("max_upload_size") if status == 200 else None
+        return size if isinstance(size, int) and size > 0 else None
+
     async def submit(self, body: bytes) -> Answer:
         """Hand a prompt over. `BackendAway.unanswered` tells whether it may have arrived all the same."""
         status, content = await self._request("POST", "/prompt", data=body, seconds=60)
@@ -89,9 +95,11 @@ class ComfyClient:
         await self._command("/queue", {"delete": [prompt_id]})
 
     async def interrupt(self, prompt_id: str, *, by_jobs: bool) -> None:
-        """Stop exactly this prompt at its next step."""
+        """Stop exactly this prompt at its next step; newer releases have a request of its own for it (A21)."""
         if by_jobs:
-            await self._command(f"/api/jobs/{quote(prompt_id, safe='')}/cancel", {})
+            status, _ = await self._request("POST", f"/api/jobs/{quote(prompt_id, safe='')}/cancel", data=b"{}")
+            if status == 200:
+                return
         await self._command("/interrupt", {"prompt_id": prompt_id})
 
     async def size_of(self, file: BackendFile) -> int | None:

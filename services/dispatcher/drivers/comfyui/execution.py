@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from services.common.ids import new_id
+from services.common.json_bytes import InvalidJson, parse_json
 from services.dispatcher.drivers.comfyui.collecting import OutputCollector
 from services.dispatcher.drivers.comfyui.failure import storable
 from services.dispatcher.drivers.comfyui.frames import Frame
@@ -23,6 +24,7 @@ from services.dispatcher.model.ending import Ending, Outcome, ended
 
 _SOCKET_PATIENCE = 2.0
 """How long a submission waits for the socket; without one the end is found by polling."""
+_MAX_JSON_BYTES = 16 * 1024 * 1024
 _LARGE_GRAPH_BYTES = 512 * 1024
 """From here a graph is written in a thread, so that it does not hold up the others."""
 
@@ -56,13 +58,13 @@ class Home(Protocol):
 class ComfyExecution:
     """Drives one prompt; `heard` and `seen` are called by the backend's tasks and never wait."""
 
-    def __init__(self, *, assignment: Assignment, graph: Json, observer: Observer, site: Site, home: Home) -> None:
+    def __init__(self, *, assignment: Assignment, observer: Observer, site: Site, home: Home) -> None:
         self._assignment = assignment
         self._spec = assignment.spec
         self._observer = observer
         self._site = site
         self._home = home
-        self._graph = graph
+        self.graph = graph = parse_object(assignment.spec.graph_json)
         self._names: dict[ExecutionInput, str] = {}
         self._tracker = ProgressTracker(classes_of(graph), stopwatch=site.stopwatch)
         self._collector = OutputCollector(
@@ -192,7 +194,7 @@ class ComfyExecution:
             output_classes=self._site.output_classes,
             names=self._names,
         )
-        extra_data: Json = json.loads(spec.extra_data_json) if spec.extra_data_json else {}
+        extra_data: Json = parse_object(spec.extra_data_json) if spec.extra_data_json else {}
         key = self._assignment.key
         mark = {"fleet": self._assignment.fleet_id, "run_id": key.run_id, "attempt": key.attempt}
         extra_data.update(spec.secrets)
@@ -200,7 +202,7 @@ class ComfyExecution:
 
         def write() -> bytes:
             prompt = {
-                "prompt": grafted(self._graph, graft),
+                "prompt": grafted(self.graph, graft),
                 "prompt_id": spec.prompt_id,
                 "client_id": self._site.client_id,
                 "extra_data": extra_data,
@@ -216,6 +218,7 @@ class ComfyExecution:
         try:
             answer = await self._site.client.submit(body)
         except BackendAway as away:
+            self._home.poke()
             if not (away.unanswered and self._hearing.is_about_it):
                 raise
         else:
@@ -239,7 +242,7 @@ class ComfyExecution:
             self._site.last_number = number
 
     def _refusal(self, status: int, body: Json) -> Ending:
-        return ending_of_refusal(status, body, graph=self._graph, known_classes=self._site.known_classes)
+        return ending_of_refusal(status, body, graph=self.graph, known_classes=self._site.known_classes)
 
     def _null(self) -> None:
         """`executing` null: the one frame that follows every kind of end; the history was written before it (A10)."""
@@ -317,10 +320,21 @@ class ComfyExecution:
         return ended(Outcome.OUTPUT_LOST, "OUTPUT_LOST", "An output is not at the backend any more.", retryable=True)
 
     def _literal(self, wanted: ExecutionInput) -> str:
-        node = self._graph.get(wanted.node_id)
+        node = self.graph.get(wanted.node_id)
         inputs = node.get("inputs") if isinstance(node, dict) else None
         value = inputs.get(wanted.path) if isinstance(inputs, dict) else None
         return value if isinstance(value, str) else ""
+
+
+def parse_object(content: bytes) -> Json:
+    """Graph and extra data are objects. Raises ExecutionEnded for what is none."""
+    try:
+        value = parse_json(content, max_bytes=_MAX_JSON_BYTES, max_depth=256)
+    except InvalidJson as error:
+        raise ExecutionEnded(ended(Outcome.INVALID, "GRAPH_NOT_JSON", error.message)) from error
+    if not isinstance(value, dict):
+        raise ExecutionEnded(ended(Outcome.INVALID, "GRAPH_NOT_AN_OBJECT", "A graph is an object of nodes by id."))
+    return value
 
 
 def _by_others(message: str) -> Ending:

@@ -115,6 +115,7 @@ class ComfySocket:
 
     async def _read(self, connection: aiohttp.ClientWebSocketResponse) -> None:
         self.heard_at = self._stopwatch()
+        self.current_prompt = ""
         try:
             await connection.send_str(_FLAGS)
             async for message in connection:

@@ -23,6 +23,8 @@ SUBFOLDER = "comfyfleet"
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}$")
 _ANNOTATION = re.compile(r"^(?P<path>.*?)(?: \[(?P<type>input|temp|output)\])?$")
 _LONGEST_PAUSE = 5.0
+_FORM_BYTES = 4096
+"""What the form adds to a file."""
 _NOWHERE = OutputPlace(node_id="", key="", position=0)
 
 
@@ -34,6 +36,8 @@ class InputUploader:
         self._files = files
         self._known: dict[str, BackendFile] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self.max_bytes: int | None = None
+        """Largest request that the backend takes; None: it does not say."""
 
     def forget(self) -> None:
         """Nothing is known to be there."""
@@ -51,6 +55,9 @@ class InputUploader:
         pictures: dict[str, BackendFile] = {}
         done = 0
         for wanted in sorted(inputs, key=lambda item: item.mask):
+            if self.max_bytes is not None and wanted.size_bytes + _FORM_BYTES > self.max_bytes:
+                # Sent all the same, the refusal would come as a broken connection.
+                raise _too_large()
             if wanted.mask:
                 picture = pictures.get(wanted.node_id) or _named(literals(wanted))
                 there = await self._mask(wanted, picture, observer)
@@ -143,12 +150,16 @@ def _placed(answer: Answer) -> BackendFile:
     if answer.status == 200 and isinstance(name, str) and isinstance(subfolder, str) and isinstance(kind, str):
         return BackendFile(place=_NOWHERE, filename=name, subfolder=subfolder, type=kind)
     if answer.status == 413:
-        message = "An input is larger than the backend takes."
-        raise ExecutionEnded(ended(Outcome.REJECTED_HERE, "INPUT_TOO_LARGE", message, retryable=True))
+        raise _too_large()
     if answer.status >= 500:
         raise BackendAway(f"an upload was answered {answer.status}")
     message = f"The backend refused an input with status {answer.status}."
     raise ExecutionEnded(ended(Outcome.REJECTED_HERE, "INPUT_REFUSED", message, retryable=True))
+
+
+def _too_large() -> ExecutionEnded:
+    message = "An input is larger than the backend takes."
+    return ExecutionEnded(ended(Outcome.REJECTED_HERE, "INPUT_TOO_LARGE", message, retryable=True))
 
 
 def _value(file: BackendFile) -> str:
