@@ -327,7 +327,8 @@ async def test_backend_that_talks_nonsense_harms_no_other(world: World, answer: 
         strange = str(nonsense.make_url("")).rstrip("/")
         async with world.dispatcher(strange, backend.url):
             await world.room.until_ready(backend.url)
-            await world.room.until(lambda: (one := world.room.runner(strange)) and one.health_reason != "")
+            unhealthy = runner_pb2.RUNNER_HEALTH_UNHEALTHY
+            await world.room.until(lambda: (one := world.room.runner(strange)) and one.health == unhealthy)
             key = world.room.assign(saved(), runner=backend.url)
             assert (await world.room.until_finished(key)).finished.outcome == SUCCEEDED
 

@@ -141,7 +141,7 @@ class Reconciler:
         adopted: list[Runner] = []
         named = {wanted.local_key: wanted for wanted in desired.runners}
         for wanted in desired.runners:
-            runner = self._runners.get(wanted.local_key) or self._add(wanted)
+            runner = self._driven(wanted)
             if runner is None or wanted.epoch < runner.epoch:
                 continue
             if wanted.epoch != runner.epoch:
@@ -196,13 +196,19 @@ class Reconciler:
             self._changes.soon()
 
     # ------------------------------------------------------------------ registered endpoints
-    def _add(self, wanted: DesiredRunner) -> Runner | None:
-        """Begin to drive a registered backend."""
+    def _driven(self, wanted: DesiredRunner) -> Runner | None:
+        """The runner of that name; a registered one is begun, and begun anew where its address is another."""
+        known = self._runners.get(wanted.local_key)
         if wanted.endpoint is None:
-            return None
+            return known
         address = BackendAddress(
             local_key=wanted.local_key, url=wanted.endpoint.url, headers=dict(wanted.endpoint.headers)
         )
+        if known is not None and (known.backend.address == address or known.executions):
+            # With executions there, another address waits until they have ended.
+            return known
+        if known is not None:
+            self._leave(known)
         runner = self._runners[wanted.local_key] = Runner(backend=self._make_backend(address, self))
         self._start(runner)
         return runner
@@ -211,6 +217,9 @@ class Reconciler:
         """Leave a registered backend that is no longer desired and has nothing of ours."""
         if runner.is_wanted or runner.executions or runner.backend.state().reaping:
             return
+        self._leave(runner)
+
+    def _leave(self, runner: Runner) -> None:
         local_key = runner.backend.address.local_key
         del self._runners[local_key]
         runner.close()

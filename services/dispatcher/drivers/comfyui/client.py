@@ -49,7 +49,10 @@ class ComfyClient:
     async def queue(self) -> QueueReading:
         """Everything that waits or runs."""
         asked_at = self._stopwatch()
-        return read_queue(await self._object("/queue"), asked_at=asked_at)
+        answer = await self._object("/queue")
+        if not all(isinstance(answer.get(name), list) for name in ("queue_running", "queue_pending")):
+            raise BackendNonsense("queue answered without its two lists")
+        return read_queue(answer, asked_at=asked_at)
 
     async def history(self, prompt_id: str) -> Json | None:
         """The entry of an ended prompt; None for one that is unknown, waiting or running."""
@@ -62,7 +65,10 @@ class ComfyClient:
 
     async def system_stats(self) -> Json:
         """Version and devices."""
-        return await self._object("/system_stats")
+        answer = await self._object("/system_stats")
+        if not isinstance(answer.get("system"), dict):
+            raise BackendNonsense("system_stats answered without a system")
+        return answer
 
     async def object_info(self) -> bytes:
         """The node catalogue, as it was sent."""
