@@ -21,6 +21,9 @@ from services.dispatcher.service.watching import Watchers
 
 log = structlog.get_logger()
 
+_FRESH = 15.0
+"""Seconds for which a DesiredState is taken for the present; one comes every five."""
+
 BackendFactory = Callable[[BackendAddress, BackendListener], Backend]
 
 
@@ -56,6 +59,7 @@ class Reconciler:
         self._backend_tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self.applied_version = 0
+        self._applied_at = float("-inf")
         self.is_draining = False
 
     async def run(self) -> None:
@@ -109,6 +113,7 @@ class Reconciler:
             log.info("desire_outdated", version=desired.version, applied=self.applied_version)
             return
         self.applied_version = desired.version
+        self._applied_at = self._stopwatch()
         adopted = self._apply_runners(desired)
         by_id = {runner.runner_id: runner for runner in self._runners.values() if runner.runner_id}
         wanted: set[ExecutionKey] = set()
@@ -123,18 +128,25 @@ class Reconciler:
         for runner in list(self._runners.values()):
             for key in [key for key in runner.executions if key not in wanted]:
                 self._forget(runner, key)
-            for orphan in runner.orphans():
-                runner.backend.remove(orphan.prompt_id)
             runner.to_look_for &= wanted
             runner.schedule()
             self._retire(runner)
+        self._remove_orphans()
 
     def backend_changed(self) -> None:
-        """A backend's state is another; what it has that nobody wants goes."""
+        """A backend's state is another; what it has that nobody wants goes.
+
+        Not while the run room is silent: a process that was stopped for a while may be superseded by another session,
+        whose prompts it would take for orphans.
+        """
+        if self._stopwatch() - self._applied_at < _FRESH:
+            self._remove_orphans()
+        self._changes.now()
+
+    def _remove_orphans(self) -> None:
         for runner in self._runners.values():
             for orphan in runner.orphans():
                 runner.backend.remove(orphan.prompt_id)
-        self._changes.now()
 
     def _apply_runners(self, desired: Desired) -> list[Runner]:
         """Take names and epochs; those with a new epoch may have prompts of an earlier session (A2, A6)."""
