@@ -26,11 +26,7 @@ class RestClient:
     async def run(self, graph: dict[str, Any]) -> bytes:
         """Executes a graph and returns the bytes of its only picture."""
         ended = await self._ended_run(graph)
-        output = ended["outputs"][0]
-        url = f"{self._connection.url}/v1/runs/{ended['id']}/outputs/{output['name']}"
-        async with self._session.get(url) as answer:
-            answer.raise_for_status()
-            return await answer.read()
+        return await self._fetch(ended)
 
     async def run_burst(self, graphs: Sequence[dict[str, Any]], *, in_flight: int = 8) -> int:
         """Makes all runs with that many POSTs at a time, follows them all, fetches every picture."""
@@ -42,16 +38,17 @@ class RestClient:
                 run = await answer.json()
             url = f"{self._connection.url}/v1/runs/{run['id']}/events"
             ended = await self._last_run(self._session.get(url, headers={"accept": "text/event-stream"}))
-            output = ended["outputs"][0]
-            async with self._session.get(
-                f"{self._connection.url}/v1/runs/{run['id']}/outputs/{output['name']}"
-            ) as answer:
-                answer.raise_for_status()
-                return len(await answer.read())
+            return len(await self._fetch(ended))
 
         async with asyncio.TaskGroup() as tasks:
             made = [tasks.create_task(one(graph)) for graph in graphs]
         return sum(task.result() for task in made)
+
+    async def _fetch(self, ended: dict[str, Any]) -> bytes:
+        """The bytes by the link that the run carries."""
+        async with self._session.get(ended["outputs"][0]["url"]) as answer:
+            answer.raise_for_status()
+            return await answer.read()
 
     async def _ended_run(self, graph: dict[str, Any]) -> dict[str, Any]:
         return await self._last_run(

@@ -82,7 +82,7 @@ class CredentialStore:
                 return None
             return KnownSecret(credential=_credential(row), digest=row.secret_digest, team_name=row.team_name)
 
-        return await self._database.read(unit)
+        return await self._database.glance(unit)
 
     async def revoke(
         self, credential_id: str, *, of_team: str | None, at: datetime, event: OutboxEvent
@@ -111,7 +111,7 @@ class CredentialStore:
             row = session.get(CredentialRow, credential_id)
             return None if row is None else _credential(row)
 
-        return await self._database.read(unit)
+        return await self._database.glance(unit)
 
     async def list(self, team_id: str, *, page_size: int, page_token: str) -> Page[Credential]:
         """A page of the team's credentials, newest first."""

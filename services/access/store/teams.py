@@ -49,7 +49,7 @@ class TeamStore:
             row = session.connection().execute(statement).first()
             return None if row is None else _team(row)
 
-        return await self._database.read(unit)
+        return await self._database.glance(unit)
 
     async def list(self, *, only: str | None, page_size: int, page_token: str) -> Page[Team]:
         """A page of teams, oldest first; of the one with the id `only`, if given."""

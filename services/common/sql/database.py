@@ -38,6 +38,10 @@ class Database(Protocol):
         """Run `unit` on one consistent snapshot, read only; it sees every write that was answered before."""
         ...
 
+    async def glance(self, unit: Callable[[Session], T]) -> T:
+        """Like `read`, for a few rows found by their keys: on SQLite the event loop waits for it."""
+        ...
+
     async def lead(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` while this process is the only one leading `name` on this database, until `work` returns.
 

@@ -86,6 +86,9 @@ class PostgresDatabase:
 
         return await _insist(attempt)
 
+    async def glance(self, unit: Callable[[Session], T]) -> T:
+        return await self.read(unit)
+
     async def lead(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:

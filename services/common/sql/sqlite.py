@@ -1,20 +1,25 @@
-"""SQLite as a database: one writer thread per file, group commit, readers beside it.
+"""SQLite as a database: units run where they are asked for, one thread commits, readers beside it.
 
-How a write goes: (1) its unit is queued; (2) the writer thread begins one transaction for what waits; (3) each unit
-after the first runs in a savepoint, so that a failing one is undone alone (a failing first one ends the transaction
-before the others begin); (4) one commit, one fsync for all; (5) only then are the callers answered, in one call into
-their event loop.
+How a write goes: (1) its unit waits while a commit is under way; (2) one transaction begins for all that wait;
+(3) each unit after the first runs in a savepoint, so that a failing one is undone alone (a failing first one ends the
+transaction before the others begin); (4) the committing thread makes one commit, one fsync for all; (5) only then are
+the callers answered.
+
+Statements run on the event loop's own thread: SQLite gives the interpreter away at every step, and a second thread
+that runs them fights the loop for it at each. A short unit costs a third of a millisecond there; beside a busy loop it
+cost ten times as much in a thread. What may wait for the disk, the commit and its checkpoints, never runs on the loop.
 """
 
 import asyncio
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from queue import Empty, LifoQueue, SimpleQueue
+from queue import LifoQueue, SimpleQueue
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -29,72 +34,109 @@ T = TypeVar("T")
 
 READERS = 2
 MAX_BATCH = 64
-SWITCH_SECONDS = 0.0002
-"""How soon a thread that waits for the interpreter gets it. SQLite gives it away at every step: with Python's default
-of 5 ms, beside a busy event loop, a unit of three rows took 230 ms instead of 2."""
-MAX_BATCH_SECONDS = 0.01
-"""A commit is not put off for longer than this by units that arrive while others run."""
+MAX_BATCH_SECONDS = 0.005
+"""The event loop is not held for longer than this by units that wait together."""
+SWITCH_SECONDS = 0.001
+"""How soon a thread that waits for the interpreter gets it: a long read, beside a busy event loop, gives it away at
+every step, and would wait for Python's default of 5 ms each time."""
 
 _UNAVAILABLE_CODES = {5, 6, 7, 10, 13, 14}
 """BUSY, LOCKED, NOMEM, IOERR, FULL, CANTOPEN: the file's trouble, not the statement's."""
 
 
+_Done = Callable[[BaseException | None], None]
+
+
 @dataclass(eq=False, kw_only=True)
 class _Job:
     unit: Callable[[Session], Any]
-    loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     answer: Any = None
     error: BaseException | None = field(default=None)
 
 
-class _Writer:
-    """The one thread that writes a file."""
+class _Committer:
+    """The one thread that waits for the disk. It runs one thing at a time, and tells the loop when that is done."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._alone = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")
-        self._saved = Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="sqlite-writer")
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._work: SimpleQueue[tuple[Callable[[], None], Callable[[BaseException | None], None]] | None] = (
+            SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._run, name="sqlite-committer")
 
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, job: _Job) -> None:
-        self._jobs.put(job)
+    def submit(self, work: Callable[[], None], done: _Done) -> None:
+        """Runs `work` in the thread, then `done` in the loop with what it raised."""
+        self._work.put((work, done))
 
     def stop(self) -> None:
         """Finish what is queued, then end the thread."""
-        self._jobs.put(None)
+        self._work.put(None)
         self._thread.join()
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if not self._batch(job):
+    def _run(self) -> None:
+        while (entry := self._work.get()) is not None:
+            work, done = entry
+            error: BaseException | None = None
+            try:
+                work()
+            except BaseException as raised:  # its callers learn it
+                error = raised
+            try:
+                self._loop.call_soon_threadsafe(done, error)
+            except RuntimeError:  # the loop is closed: nobody waits any more
                 return
 
-    def _batch(self, first: _Job) -> bool:
-        """One transaction for `first` and those that wait behind it; False when asked to stop."""
-        began, done, going_on = time.monotonic(), [first], True
-        try:
-            with self._connection.begin():
-                self._run_first(first)
-                while len(done) < MAX_BATCH and time.monotonic() - began < MAX_BATCH_SECONDS:
-                    try:
-                        waiting = self._jobs.get_nowait()
-                    except Empty:
-                        break
-                    if waiting is None:
-                        going_on = False
-                        break
-                    done.append(waiting)
-                    self._run_saved(waiting)
-        except BaseException as error:  # nothing of this batch is stored, and each of its callers learns it
-            for failed in done:
-                failed.error = failed.error or error
-        _answer(done)
-        return going_on
+
+class _Writer:
+    """The one connection that writes a file."""
+
+    def __init__(self, connection: Connection, committer: _Committer) -> None:
+        self._connection = connection
+        self._committer = committer
+        self._alone = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")
+        self._saved = Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
+        self._waiting: deque[_Job] = deque()
+        self._committing = False
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def submit(self, job: _Job) -> None:
+        """Runs the unit now, or with the others that wait for the commit under way."""
+        self._waiting.append(job)
+        if not self._committing:
+            self._batch()
+
+    def _batch(self) -> None:
+        """One transaction for what waits, as far as its time allows; handed to the committer."""
+        while self._waiting:
+            began, done = time.monotonic(), [self._waiting.popleft()]
+            transaction = self._connection.begin()
+            try:
+                self._run_first(done[0])
+                while self._waiting and len(done) < MAX_BATCH and time.monotonic() - began < MAX_BATCH_SECONDS:
+                    done.append(self._waiting.popleft())
+                    self._run_saved(done[-1])
+            except BaseException as error:  # nothing of this batch is stored, and each of its callers learns it
+                if self._connection.in_transaction():  # the unit's session may have ended it already
+                    self._connection.rollback()
+                _answer(done, error)
+                continue
+            self._committing = True
+            self.idle.clear()
+            self._committer.submit(transaction.commit, lambda error, jobs=done: self._committed(jobs, error))  # type: ignore[misc]
+            return
+        self.idle.set()
+
+    def _committed(self, jobs: list[_Job], error: BaseException | None) -> None:
+        if error is not None and self._connection.in_transaction():
+            self._connection.rollback()
+        self._committing = False
+        _answer(jobs, error)
+        self._batch()
 
     def _run_first(self, job: _Job) -> None:
         """Run the unit that has the transaction to itself so far: what undoes it is the end of the transaction."""
@@ -121,41 +163,33 @@ class _Writer:
             session.close()
 
 
-def _answer(jobs: list[_Job]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
-    for job in jobs:
-        by_loop.setdefault(job.loop, []).append(job)
-    for loop, theirs in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_resolve, theirs)
-        except RuntimeError:  # that loop is closed: nobody waits any more
-            continue
-
-
-def _resolve(jobs: list[_Job]) -> None:
+def _answer(jobs: list[_Job], error: BaseException | None) -> None:
     for job in jobs:
         if job.future.done():
             continue
-        if job.error is None:
+        failure = job.error or error
+        if failure is None:
             job.future.set_result(job.answer)
         else:
-            job.future.set_exception(job.error)
+            job.future.set_exception(failure)
 
 
 class SqliteDatabase:
-    """A `Database` over one SQLite file."""
+    """A `Database` over one SQLite file. It belongs to the event loop that opened it."""
 
     dialect = "sqlite"
 
-    def __init__(self, *, writer: _Writer, readers: "LifoQueue[Connection]", threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, *, writer: _Writer, glancer: Connection, readers: "LifoQueue[Connection]", threads: ThreadPoolExecutor
+    ) -> None:
         self._writer = writer
+        self._glancer = glancer
         self._readers = readers
         self._threads = threads
 
     async def write(self, unit: Callable[[Session], T]) -> T:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._writer.submit(_Job(unit=unit, loop=loop, future=future))
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._writer.submit(_Job(unit=unit, future=future))
         try:
             return await future
         except OperationalError as error:
@@ -167,19 +201,31 @@ class SqliteDatabase:
         except OperationalError as error:
             raise _translated(error) from error
 
+    async def glance(self, unit: Callable[[Session], T]) -> T:
+        try:
+            return _read_on(self._glancer, unit)
+        except OperationalError as error:
+            raise _translated(error) from error
+
     async def lead(self, name: str, work: Callable[[], Awaitable[None]]) -> None:  # noqa: ARG002 # the port's
         await work()
 
     def _read(self, unit: Callable[[Session], T]) -> T:
         connection = self._readers.get()
         try:
-            with Session(connection, expire_on_commit=False) as session:
-                answer = unit(session)
-                session.expunge_all()
-                return answer
+            return _read_on(connection, unit)
         finally:
-            connection.rollback()
             self._readers.put(connection)
+
+
+def _read_on(connection: Connection, unit: Callable[[Session], T]) -> T:
+    try:
+        with Session(connection, expire_on_commit=False) as session:
+            answer = unit(session)
+            session.expunge_all()
+            return answer
+    finally:
+        connection.rollback()
 
 
 def _translated(error: OperationalError) -> Exception:
@@ -195,21 +241,24 @@ async def open_sqlite(address: DatabaseAddress) -> AsyncIterator[SqliteDatabase]
     sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
     write_connection = writer_engine(address).connect()
     reading = reader_engine(address)
-    connections = [reading.connect() for _ in range(READERS)]
+    glancer, *connections = [reading.connect() for _ in range(READERS + 1)]
     readers: LifoQueue[Connection] = LifoQueue()
     for connection in connections:
         readers.put(connection)
-    writer = _Writer(write_connection)
+    committer = _Committer(asyncio.get_running_loop())
+    writer = _Writer(write_connection, committer)
     threads = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
-    writer.start()
+    committer.start()
     try:
-        yield SqliteDatabase(writer=writer, readers=readers, threads=threads)
+        yield SqliteDatabase(writer=writer, glancer=glancer, readers=readers, threads=threads)
     finally:
-        await asyncio.shield(asyncio.to_thread(_close, writer, threads, [*connections, write_connection]))
+        await asyncio.shield(writer.idle.wait())
+        everything = [glancer, *connections, write_connection]
+        await asyncio.shield(asyncio.to_thread(_close, committer, threads, everything))
 
 
-def _close(writer: _Writer, threads: ThreadPoolExecutor, connections: list[Connection]) -> None:
-    writer.stop()
+def _close(committer: _Committer, threads: ThreadPoolExecutor, connections: list[Connection]) -> None:
+    committer.stop()
     threads.shutdown()
     for connection in connections:  # the writer's last: closing the last connection checkpoints the log
         connection.close()

@@ -57,7 +57,7 @@ class BindingStore:
     async def has_inputs(self, run_id: str) -> bool:
         """Whether the run reads any file."""
         statement = select(BINDING.c.file_id).where(BINDING.c.run_id == run_id).limit(1)
-        return await self._database.read(lambda session: session.connection().execute(statement).first() is not None)
+        return await self._database.glance(lambda session: session.connection().execute(statement).first() is not None)
 
     async def release(self, run_id: str, occasion: Occasion) -> Released:
         """The run has ended: let go a batch of its inputs. Those that were to go, do, unless another run reads them."""

@@ -80,12 +80,12 @@ class FileStore:
 
     async def find(self, team_id: str, file_id: str, *, now: datetime) -> StoredFile | None:
         """The team's file; None if there is none."""
-        return await self._database.read(lambda session: _find(session, team_id, file_id, now))
+        return await self._database.glance(lambda session: _find(session, team_id, file_id, now))
 
     async def find_bound(self, run_id: str, file_id: str) -> bool:
         """Whether the run reads the file."""
         statement = select(BINDING.c.run_id).where(BINDING.c.run_id == run_id, BINDING.c.file_id == file_id)
-        return await self._database.read(lambda session: session.connection().execute(statement).first() is not None)
+        return await self._database.glance(lambda session: session.connection().execute(statement).first() is not None)
 
     async def attempt_bytes(self, run_id: str, attempt: int) -> int:
         """How many bytes of outputs the attempt has stored."""

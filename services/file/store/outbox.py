@@ -24,7 +24,7 @@ class FactStore:
             rows = session.connection().execute(statement).mappings()
             return [Fact(**{**row, "type": FactType(row["type"])}) for row in rows]
 
-        return await self._database.read(unit)
+        return await self._database.glance(unit)
 
     async def remove(self, ids: Sequence[str]) -> None:
         """They are published."""

@@ -101,7 +101,7 @@ class WorkflowStore:
 
     async def replayed(self, team_id: str, request_id: str, request_hash: str) -> Workflow | None:
         """What the same request gave, None if there was none; AlreadyExists if another had this id."""
-        return await self._database.read(lambda session: _replayed(session, team_id, request_id, request_hash))
+        return await self._database.glance(lambda session: _replayed(session, team_id, request_id, request_hash))
 
     async def change(
         self, *, base: Workflow, change: WorkflowChange, content: VersionContent | None, occasion: Occasion

@@ -26,7 +26,7 @@ class RunOutbox:
 
     async def unpublished(self, limit: int) -> Sequence[OutboxEvent]:
         """The oldest facts that wait, encoded."""
-        facts = await self._database.read(lambda session: unpublished_facts(session, limit=limit))
+        facts = await self._database.glance(lambda session: unpublished_facts(session, limit=limit))
         return [_of_run(fact) if isinstance(fact, RunFact) else _of_room(fact) for fact in facts]
 
     async def mark_published(self, ids: Sequence[str]) -> None:

@@ -77,6 +77,6 @@ class RunCreation:
         if not new.request_id or "\x00" in new.request_id:
             return None
         digest = await aside(request_bytes(new), lambda: request_hash(new, documents))
-        return await self._database.read(
+        return await self._database.glance(
             lambda session: find_replay(session, caller.team_id, new.request_id, digest, refuse=new.refuse_duplicate)
         )

@@ -18,7 +18,7 @@ class Runners:
 
     async def get(self, runner_id: str, *, team_id: str | None) -> Runner:
         """One runner that may serve the team (None: any). NotFound RUNNER_NOT_FOUND."""
-        found = await self._database.read(lambda session: runner_by_id(session, runner_id, team_id=team_id))
+        found = await self._database.glance(lambda session: runner_by_id(session, runner_id, team_id=team_id))
         if found is None:
             raise NotFound("No such runner.", reason="RUNNER_NOT_FOUND")
         return found

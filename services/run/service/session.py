@@ -235,7 +235,7 @@ class DispatcherSession:
             holding = read_holding(session, who.dispatcher_id, catalogues=catalogues, now=now)
             return holding, read_specs(session, {one.run_id for one in holding.executions} - known)
 
-        holding, specs = await self._room.database.read(read)
+        holding, specs = await self._room.database.glance(read)
         if self._holding is None or holding.version >= self._holding.version:
             self._remember(holding, specs)
         self._read_at = now

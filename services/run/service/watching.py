@@ -56,13 +56,13 @@ class RunWatching:
             raise InvalidArgument(violations=[Violation("after_sequence", "OUT_OF_RANGE", "Give 0 or more.")])
         with self._feed.watch(run_id, progress=progress, previews=previews) as watcher:
             if after is None:
-                snapshot = await self._database.read(lambda session: snapshot_of(session, run_id, team_id=team_id))
+                snapshot = await self._database.glance(lambda session: snapshot_of(session, run_id, team_id=team_id))
                 if snapshot is None:
                     raise run_not_found()
                 async for sight in self.from_snapshot(watcher, snapshot):
                     yield sight
                 return
-            run = await self._database.read(lambda session: _run_at(session, run_id, team_id, after))
+            run = await self._database.glance(lambda session: _run_at(session, run_id, team_id, after))
             if run.state.is_terminal and run.sequence == after:
                 return
             async for sight in self._follow(watcher, run_id, after, look_first=True):
@@ -89,7 +89,7 @@ class RunWatching:
             latest = None
         if latest is not None:
             return latest
-        found = await self._database.read(lambda session: snapshot_of(session, run_id, team_id=team_id))
+        found = await self._database.glance(lambda session: snapshot_of(session, run_id, team_id=team_id))
         if found is None:
             raise run_not_found()
         return found
@@ -116,14 +116,14 @@ class RunWatching:
                 look = not await watcher.wait(LOOK_EVERY)
 
     async def _read_after(self, run_id: str, last: int) -> Sequence[LoggedEvent]:
-        return await self._database.read(lambda session: events_after(session, run_id, last, limit=EVENTS_READ))
+        return await self._database.glance(lambda session: events_after(session, run_id, last, limit=EVENTS_READ))
 
     async def _occurrence(self, event: LoggedEvent, arrivals: Arrivals) -> Occurrence:
         if not event.ends_run:
             return Occurrence(event=event)
         ended = arrivals.ended
         if ended is None:
-            ended = await self._database.read(lambda session: snapshot_of(session, event.run_id))
+            ended = await self._database.glance(lambda session: snapshot_of(session, event.run_id))
         return Occurrence(event=event, ended=ended)
 
 
