@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -152,6 +153,10 @@ def _fields(environment: Mapping[str, str]) -> dict[str, object]:
     return fields
 
 
+_HEAPS = "MALLOC_ARENA_MAX"
+"""Of glibc: by default it keeps one for each of many threads, and what one of them frees is not used by the others."""
+
+
 def _member_specs(plan: MachinePlan, inner: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[ChildSpec]:
     for name, members in plan.processes.items():
         served = [member for member in members if member != "standin" or not plan.comfyui]
@@ -159,7 +164,7 @@ def _member_specs(plan: MachinePlan, inner: Mapping[str, str], environment: Mapp
             yield ChildSpec(
                 name=name,
                 argv=[sys.executable, "-m", "services.cli", "serve", *served],
-                environment={**environment, "COMFYFLEET_LISTEN": inner[name]},
+                environment={_HEAPS: os.environ.get(_HEAPS, "2"), **environment, "COMFYFLEET_LISTEN": inner[name]},
                 log=_log(plan, name),
             )
 
