@@ -93,22 +93,22 @@ class QueueRig:
 
     async def ended(self, run_id: str, metadata: Any = ALICE) -> run_pb2.Run:
         """The run, once it has ended."""
-        event = [one async for one in self._events(run_id, metadata)][-1]
+        event = [one async for one in self.events(run_id, metadata)][-1]
         assert event.HasField("snapshot") or event.HasField("state_changed"), event
         return event.snapshot if event.HasField("snapshot") else event.state_changed.run
 
     async def in_state(self, run_id: str, state: "run_pb2.RunState.ValueType", metadata: Any = ALICE) -> None:
         """Return once the run is, or was, in that state."""
-        async for event in self._events(run_id, metadata, after_sequence=0):
+        async for event in self.events(run_id, metadata, after_sequence=0):
             if event.state_changed.state == state:
                 return
         raise AssertionError(f"It ended without having been in state {state}.")
 
     async def log(self, run_id: str, metadata: Any = ALICE) -> list[run_event_pb2.RunEvent]:
         """All logged events of a run that ends."""
-        return [one async for one in self._events(run_id, metadata, after_sequence=0) if one.sequence]
+        return [one async for one in self.events(run_id, metadata, after_sequence=0) if one.sequence]
 
-    def _events(self, run_id: str, metadata: Any, **request: Any) -> AsyncIterator[run_event_pb2.RunEvent]:
+    def events(self, run_id: str, metadata: Any = ALICE, **request: Any) -> AsyncIterator[run_event_pb2.RunEvent]:
         message = run_service_pb2.WatchRunRequest(run_id=run_id, **request)
         return aiter(self.runs.WatchRun(message, metadata=metadata, timeout=DEADLINE))
 

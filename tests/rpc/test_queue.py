@@ -89,6 +89,24 @@ async def test_a_long_run_is_seen_running_with_outputs_and_progress(rig: QueueRi
     assert [one.file_id for one in ended.outputs] == ["f"]  # content is recorded once
 
 
+async def test_outputs_that_came_early_and_late_stand_once_in_the_last_event(rig: QueueRig) -> None:
+    garage = await rig.attached()
+    run = await rig.create()
+    held = await garage.assigned(run.id)
+    early = run_queue_pb2.Output(
+        ordinal=0, node_id="2", key="images", position=0, file_id="f0", file_name="a.png", kind="output"
+    )
+    garage.report(held, running=run_queue_pb2.Running(), outputs=[early], outputs_count=1)
+    await garage.until(lambda desired: [one.outputs_acknowledged for one in desired.executions] == [1])
+    last = None
+    async for last in rig.events(run.id, after_sequence=0):
+        if last.WhichOneof("event") == "output_added" and last.output_added.ordinal == 0:
+            garage.finish(held, outputs=3, milliseconds=2000)  # only now, so that the end is seen as it happens
+    assert last is not None
+    assert [one.ordinal for one in last.state_changed.run.outputs] == [0, 1, 2]
+    assert [one.ordinal for one in (await rig.get(run.id)).outputs] == [0, 1, 2]
+
+
 async def test_the_spec_is_sent_until_it_is_listed_and_not_again(rig: QueueRig) -> None:
     garage = await rig.attached()
     run = await rig.create()
