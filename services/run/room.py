@@ -1,9 +1,7 @@
 """The run room, wired."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
 import grpc
 from comfyfleet.run.v1 import run_service_pb2_grpc
@@ -26,9 +24,6 @@ from services.run.run_side import RunSide
 from services.run.service.workflow_cache import CachedWorkflows
 from services.run.servicer.run_servicer import RULES, RunServicer
 
-PUBLISH_AFTER = timedelta(milliseconds=100)
-"""So long facts gather before they are published together: other rooms have a second, watchers do not wait for it."""
-
 
 @asynccontextmanager
 async def open_room(
@@ -48,7 +43,7 @@ async def open_room(
     """
     clock = clock or SystemClock()
     relay = None if nats is None else Relay(outbox=RunOutbox(database=database, clock=clock), nats=nats)
-    feed = RunFeed(hints=hints, announced=None if relay is None else _Postponed(relay).wake)
+    feed = RunFeed(hints=hints, announced=None if relay is None else relay.wake)
     workflows = CachedWorkflows(workflows=RegistryWorkflows(channel=registry_channel), clock=clock)
     queue_settings = QueueSettings.from_settings(settings)
     with feed.listening():
@@ -61,23 +56,6 @@ async def open_room(
                 loops["run_consumer"] = hear_registry(nats=nats, workflows=workflows)
             async with background(**loops):
                 yield [_member(servicer, queue)]
-
-
-class _Postponed:
-    """Wakes a relay a little after it was asked to, once for all who ask meanwhile."""
-
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
-        self._pending = False
-
-    def wake(self) -> None:
-        if not self._pending:
-            self._pending = True
-            asyncio.get_running_loop().call_later(PUBLISH_AFTER.total_seconds(), self._wake)
-
-    def _wake(self) -> None:
-        self._pending = False
-        self._relay.wake()
 
 
 def _member(servicer: RunServicer, queue: Queue) -> Member:

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import Session
 
+from services.common.sql import Prepared
 from services.run.model.assignment import Assignment
 from services.run.model.desire import UNKNOWN_WORK
 from services.run.model.event import attempt_started, state_changed
@@ -23,7 +24,7 @@ from services.run.store.transition import transition
 # As text, not as a parameter: only so may the planner use the partial index.
 IS_QUEUED = RUN.c.state == literal_column("'QUEUED'")
 
-_TAKE_SLOT = (
+_TAKE_SLOT = Prepared(
     update(RUNNER_SLOT)
     .where(
         RUNNER_SLOT.c.runner_id == bindparam("at_runner"),
@@ -32,7 +33,7 @@ _TAKE_SLOT = (
     )
     .values(run_id=bindparam("given"), attempt=bindparam("number"), assigned_at=bindparam("moment"), recalled=False)
 )
-_HOLD_RUN = (
+_HOLD_RUN = Prepared(
     select(RUN.c.id)
     .where(
         RUN.c.id == bindparam("given"),
@@ -41,13 +42,13 @@ _HOLD_RUN = (
     )
     .with_for_update()
 )
-FREE_SLOT = (
+FREE_SLOT = Prepared(
     update(RUNNER_SLOT)
     .where(RUNNER_SLOT.c.run_id == bindparam("held"))
     .values(run_id=None, assigned_at=None, recalled=False)
 )
-_INSERT_ATTEMPT = insert(RUN_ATTEMPT)
-_HEADS = (
+_INSERT_ATTEMPT = Prepared(insert(RUN_ATTEMPT))
+_HEADS = Prepared(
     select(
         RUN.c.id,
         RUN.c.attempt,
@@ -62,7 +63,7 @@ _HEADS = (
     .order_by(RUN.c.precedence, RUN.c.queued_at)
     .limit(bindparam("most"))
 )
-_NEXT_LIST = (
+_NEXT_LIST = Prepared(
     select(RUN.c.class_id, RUN.c.team_id)
     .where(
         IS_QUEUED,
@@ -71,9 +72,13 @@ _NEXT_LIST = (
     .order_by(RUN.c.class_id, RUN.c.team_id)
     .limit(1)
 )
-_OTHERS_WAIT = (
+_OTHERS_WAIT = Prepared(
     select(RUN.c.id).where(IS_QUEUED, RUN.c.class_id == bindparam("of_class"), RUN.c.id != bindparam("but")).limit(1)
 )
+_INSERT_CLASS = {
+    dialect: Prepared(insert_class(CLASS).on_conflict_do_nothing())
+    for dialect, insert_class in (("sqlite", sqlite_insert), ("postgresql", postgres_insert))
+}
 OPEN = (
     RUNNER.c.ready,
     RUNNER.c.enabled,
@@ -103,7 +108,8 @@ _SLOTS = (
     .where(*OPEN)
     .order_by(RUNNER.c.id, RUNNER_SLOT.c.slot)
 )
-_SLOTS_OF = _SLOTS.where(RUNNER.c.id.in_(bindparam("runners", expanding=True)))
+_ALL_SLOTS = Prepared(_SLOTS)
+_SLOTS_OF = Prepared(_SLOTS.where(RUNNER.c.id == bindparam("of_runner")))
 
 Predict = Callable[[str], timedelta | None]
 
@@ -112,22 +118,18 @@ def class_of(session: Session, requirements: Requirements, *, now: datetime) -> 
     """The class of these requirements, whose row is written if it is new."""
     class_id = requirements.class_id
     values = {"id": class_id, "requirements": requirements.to_json(), "create_time": now}
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
-    statement = (sqlite_insert if is_sqlite else postgres_insert)(CLASS).on_conflict_do_nothing()
-    session.connection().execute(statement, values)
+    _INSERT_CLASS[session.get_bind().dialect.name].run(session, values)
     return class_id
 
 
 def assign(session: Session, tally: Tally, placement: Placement, *, now: datetime) -> Assignment | None:
     """Give the run its place; None if the place or the run is taken, and then nothing was changed."""
     run, attempt = placement.run, placement.run.attempt + 1
-    connection = session.connection()
     # The run first, and held: no other transaction can put it into another slot meanwhile.
-    if connection.execute(_HOLD_RUN, {"given": run.run_id, "last_attempt": run.attempt}).first() is None:
+    if _HOLD_RUN.first(session, {"given": run.run_id, "last_attempt": run.attempt}) is None:
         return None
     place = {"at_runner": placement.runner_id, "at_slot": placement.slot}
-    taken = connection.execute(_TAKE_SLOT, place | {"given": run.run_id, "number": attempt, "moment": now})
-    if taken.rowcount != 1:
+    if _TAKE_SLOT.run(session, place | {"given": run.run_id, "number": attempt, "moment": now}) != 1:
         return None
     dispatched = transition(
         session,
@@ -141,8 +143,8 @@ def assign(session: Session, tally: Tally, placement: Placement, *, now: datetim
     )
     assert dispatched is not None  # it is held
     predicted = placement.predicted
-    connection.execute(
-        _INSERT_ATTEMPT,
+    _INSERT_ATTEMPT.run(
+        session,
         {
             "run_id": run.run_id,
             "attempt": attempt,
@@ -177,8 +179,7 @@ def release_queued(session: Session, run: Run) -> None:
 
 def others_wait(session: Session, run_id: str, class_id: str) -> bool:
     """Whether the class has a queue beside this run."""
-    found = session.connection().execute(_OTHERS_WAIT, {"of_class": class_id, "but": run_id})
-    return found.first() is not None
+    return _OTHERS_WAIT.first(session, {"of_class": class_id, "but": run_id}) is not None
 
 
 def waiting_lists(session: Session, *, most: int) -> list[tuple[str, str]]:
@@ -187,7 +188,7 @@ def waiting_lists(session: Session, *, most: int) -> list[tuple[str, str]]:
     last = ("", "")
     while len(lists) < most:
         values = {"after_class": last[0], "after_team": last[1]}
-        row = session.connection().execute(_NEXT_LIST, values).first()
+        row = _NEXT_LIST.first(session, values)
         if row is None:
             break
         last = (row.class_id, row.team_id)
@@ -197,7 +198,7 @@ def waiting_lists(session: Session, *, most: int) -> list[tuple[str, str]]:
 
 def heads(session: Session, class_id: str, team_id: str, *, most: int) -> list[WaitingRun]:
     """The first runs of a list, in their order."""
-    rows = session.connection().execute(_HEADS, {"of_class": class_id, "of_team": team_id, "most": most})
+    rows = _HEADS.all(session, {"of_class": class_id, "of_team": team_id, "most": most})
     return [
         WaitingRun(
             run_id=row.id,
@@ -215,9 +216,10 @@ def heads(session: Session, class_id: str, team_id: str, *, most: int) -> list[W
 def open_runners(session: Session, *, now: datetime, runner_ids: Sequence[str] | None = None) -> list[OpenRunner]:
     """The runners that may be given work (of `runner_ids`, if given), with what they have."""
     if runner_ids is None:
-        rows = session.connection().execute(_SLOTS, {"moment": now}).all()
+        rows = _ALL_SLOTS.all(session, {"moment": now})
     else:
-        rows = session.connection().execute(_SLOTS_OF, {"moment": now, "runners": list(runner_ids)}).all()
+        wanted = sorted(set(runner_ids))
+        rows = [row for one in wanted for row in _SLOTS_OF.all(session, {"moment": now, "of_runner": one})]
     runners: dict[str, OpenRunner] = {}
     for row in rows:
         runner = runners.get(row.id) or OpenRunner(

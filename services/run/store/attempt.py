@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 from sqlmodel import Session
 
+from services.common.sql import Prepared
 from services.run.model.decision import Budget
 from services.run.model.placement import work_key
 from services.run.model.report import Outcome
@@ -83,17 +84,20 @@ _CURRENT = (
     .join(RUNNER, RUNNER.c.id == RUN_ATTEMPT.c.runner_id)
     .where(RUN.c.id == bindparam("of_run"))
 )
-_REPORTED = _CURRENT.where(
-    RUN.c.attempt == bindparam("number"),
-    RUN_ATTEMPT.c.runner_id == bindparam("at_runner"),
-    RUN_ATTEMPT.c.epoch == bindparam("under"),
-    RUNNER.c.dispatcher_id == bindparam("by_dispatcher"),
+_BY_RUN = Prepared(_CURRENT)
+_REPORTED = Prepared(
+    _CURRENT.where(
+        RUN.c.attempt == bindparam("number"),
+        RUN_ATTEMPT.c.runner_id == bindparam("at_runner"),
+        RUN_ATTEMPT.c.epoch == bindparam("under"),
+        RUNNER.c.dispatcher_id == bindparam("by_dispatcher"),
+    )
 )
 
 
 def current_attempt(session: Session, run_id: str) -> CurrentAttempt | None:
     """The run's current attempt if it stands in a slot, else None."""
-    row = session.connection().execute(_CURRENT, {"of_run": run_id}).mappings().first()
+    row = _BY_RUN.first(session, {"of_run": run_id})
     found = None if row is None else _attempt(row)
     return found if found is not None and found.is_active else None
 
@@ -109,40 +113,40 @@ def reported_attempt(
         "under": epoch,
         "by_dispatcher": dispatcher_id,
     }
-    row = session.connection().execute(_REPORTED, values).mappings().first()
+    row = _REPORTED.first(session, values)
     found = None if row is None else _attempt(row)
     return found if found is not None and (found.is_active or found.lapsed) else None
 
 
-def _attempt(row: RowMapping) -> CurrentAttempt:
-    state = RunState(row["state"])
-    lapsed = state is RunState.QUEUED and row["outcome"] == Outcome.LAPSED.value
-    submitted, began = row["submitted_at"] is not None, row["started_at"] is not None
+def _attempt(row: Any) -> CurrentAttempt:
+    state = RunState(row.state)
+    lapsed = state is RunState.QUEUED and row.outcome == Outcome.LAPSED.value
+    submitted, began = row.submitted_at is not None, row.started_at is not None
     return CurrentAttempt(
-        run_id=row["id"],
-        attempt=row["attempt"],
-        team_id=row["team_id"],
-        class_id=row["class_id"],
-        work_key=work_key(row["workflow_id"], row["workflow_version"], row["class_id"]),
+        run_id=row.id,
+        attempt=row.attempt,
+        team_id=row.team_id,
+        class_id=row.class_id,
+        work_key=work_key(row.workflow_id, row.workflow_version, row.class_id),
         state=state,
-        runner_id=row["runner_id"],
-        dispatcher_id=row["dispatcher_id"],
+        runner_id=row.runner_id,
+        dispatcher_id=row.dispatcher_id,
         budget=Budget(
-            cancel_requested=row["cancel_requested_at"] is not None,
-            blamed_attempts=row["blamed_attempts"],
-            max_attempts=row["max_attempts"],
-            retry_on_lost=row["retry_on_lost"],
+            cancel_requested=row.cancel_requested_at is not None,
+            blamed_attempts=row.blamed_attempts,
+            max_attempts=row.max_attempts,
+            retry_on_lost=row.retry_on_lost,
             submitted=submitted,
             began=began,
         ),
-        assigned_at=row["assigned_at"],
-        started_at=row["started_at"],
-        predicted=_span(row["predicted_ms"]),
-        outputs_count=row["outputs_count"],
-        output_keys=row["output_keys"],
+        assigned_at=row.assigned_at,
+        started_at=row.started_at,
+        predicted=_span(row.predicted_ms),
+        outputs_count=row.outputs_count,
+        output_keys=row.output_keys,
         lapsed=lapsed,
         lapse_blamed=lapsed and (submitted or began),
-        runner_epoch=row["runner_epoch"],
+        runner_epoch=row.runner_epoch,
     )
 
 

@@ -63,7 +63,7 @@ def cancel(session: Session, run_id: str, *, team_id: str, now: datetime) -> Sto
     if flagged is None:
         # Ended or flagged before, perhaps between the statements above: as it is now.
         return Stopped(snapshot=snapshot_of(session, run_id) or found)
-    run = run_of(flagged)
+    run = run_of(dict(flagged))
     events = append_events(session, run_id, [cancel_requested(attempt=run.attempt)], now=now, run=run)
     dispatcher_id = session.connection().execute(_DISPATCHER, {"runner": run.runner_id}).scalar()
     if dispatcher_id is not None:

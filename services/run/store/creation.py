@@ -10,6 +10,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import Session
 
 from services.common.errors import AlreadyExists, FailedPrecondition
+from services.common.sql import Prepared
 from services.run.model.assignment import Assignment
 from services.run.model.event import LoggedEvent, state_changed
 from services.run.model.prepared_run import PreparedRun
@@ -22,11 +23,13 @@ from services.run.store.runs import insert_run, snapshot_of
 from services.run.store.tables import IDEMPOTENCY
 
 _INSERTS = {
-    "sqlite": sqlite_insert(IDEMPOTENCY).on_conflict_do_nothing().returning(IDEMPOTENCY.c.run_id),
-    "postgresql": postgresql_insert(IDEMPOTENCY).on_conflict_do_nothing().returning(IDEMPOTENCY.c.run_id),
+    dialect: Prepared(insert(IDEMPOTENCY).on_conflict_do_nothing().returning(IDEMPOTENCY.c.run_id))
+    for dialect, insert in (("sqlite", sqlite_insert), ("postgresql", postgresql_insert))
 }
-_FIND = select(IDEMPOTENCY.c.request_hash, IDEMPOTENCY.c.run_id).where(
-    IDEMPOTENCY.c.team_id == bindparam("of_team"), IDEMPOTENCY.c.request_id == bindparam("of_request")
+_FIND = Prepared(
+    select(IDEMPOTENCY.c.request_hash, IDEMPOTENCY.c.run_id).where(
+        IDEMPOTENCY.c.team_id == bindparam("of_team"), IDEMPOTENCY.c.request_id == bindparam("of_request")
+    )
 )
 
 
@@ -85,7 +88,7 @@ def find_replay(
 ) -> Created | None:
     """The run that this request made; None if none did. AlreadyExists as for `create_run`."""
     parameters = {"of_team": team_id, "of_request": request_id}
-    row = session.connection().execute(_FIND, parameters).first()
+    row = _FIND.first(session, parameters)
     if row is None:
         return None
     if row.request_hash != request_hash:
@@ -128,4 +131,4 @@ def _claim(session: Session, prepared: PreparedRun, now: datetime) -> bool:
         "create_time": now,
     }
     statement = _INSERTS[session.get_bind().dialect.name]
-    return session.connection().execute(statement, row).first() is not None
+    return statement.first(session, row) is not None

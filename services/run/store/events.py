@@ -7,18 +7,19 @@ from typing import Any
 from sqlalchemy import bindparam, insert, select, update
 from sqlmodel import Session
 
+from services.common.sql import Prepared
 from services.run.model.event import EventType, LoggedEvent, NewEvent
 from services.run.model.run import Run
 from services.run.store.tables import RUN, RUN_EVENT
 
-_INSERT = insert(RUN_EVENT)
-_TAKE = (
+_INSERT = Prepared(insert(RUN_EVENT))
+_TAKE = Prepared(
     update(RUN)
     .where(RUN.c.id == bindparam("for_run"))
     .values(sequence=RUN.c.sequence + bindparam("count"), change_time=bindparam("moment"))
     .returning(RUN.c.sequence)
 )
-_AFTER = (
+_AFTER = Prepared(
     select(RUN_EVENT)
     .where(RUN_EVENT.c.run_id == bindparam("for_run"), RUN_EVENT.c.sequence > bindparam("after"))
     .order_by(RUN_EVENT.c.sequence)
@@ -40,19 +41,19 @@ def append_events(
         last = run.sequence
     else:
         parameters = {"for_run": run_id, "count": len(events), "moment": now}
-        last = session.connection().execute(_TAKE, parameters).scalar_one()
+        (last,) = _TAKE.all(session, parameters)[0]
     first = last - len(events) + 1
     logged = [
         LoggedEvent(run_id=run_id, sequence=first + place, type=new.type, attempt=new.attempt, body=new.body, at=now)
         for place, new in enumerate(events)
     ]
-    session.connection().execute(_INSERT, [_row(event) for event in logged])
+    _INSERT.run_each(session, [_row(event) for event in logged])
     return logged
 
 
 def events_after(session: Session, run_id: str, after: int, *, limit: int = 500) -> list[LoggedEvent]:
     """The run's events whose sequence is above `after`, in order, at most `limit`."""
-    rows = session.connection().execute(_AFTER, {"for_run": run_id, "after": after, "most": limit})
+    rows = _AFTER.all(session, {"for_run": run_id, "after": after, "most": limit})
     return [
         LoggedEvent(
             run_id=row.run_id,

@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from services.common.errors import Aborted
 from services.common.ids import new_id
+from services.common.sql import Prepared
 from services.run.model.report import RunnerReport, StateReport
 from services.run.model.runner import MAX_AHEAD_SLOTS, Owner, RunnerHealth
 from services.run.store.tables import DISPATCHER, ROOM_EVENT, RUN_ATTEMPT, RUNNER, RUNNER_SLOT
@@ -20,6 +21,9 @@ PAST_SESSIONS = 8
 MAX_EXECUTION_SLOTS = 64
 
 _DISPATCHER = select(DISPATCHER).where(DISPATCHER.c.id == bindparam("dispatcher"))
+_STREAM = Prepared(
+    select(DISPATCHER.c.session_id, DISPATCHER.c.replica).where(DISPATCHER.c.id == bindparam("dispatcher"))
+)
 _RENEW = (
     update(DISPATCHER)
     .where(DISPATCHER.c.id == bindparam("dispatcher"), DISPATCHER.c.session_id == bindparam("under_session"))
@@ -93,8 +97,8 @@ def open_session(
 
 def session_of(session: Session, dispatcher_id: str) -> tuple[str, str]:
     """The dispatcher's session and the stream that holds it; empty after a lapse."""
-    row = session.connection().execute(_DISPATCHER, {"dispatcher": dispatcher_id}).mappings().one()
-    return row["session_id"], row["replica"]
+    (row,) = _STREAM.all(session, {"dispatcher": dispatcher_id})
+    return row.session_id, row.replica
 
 
 def renew_lease(session: Session, dispatcher_id: str, session_id: str, *, lease: timedelta, now: datetime) -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, func, select
 from sqlmodel import Session
 
+from services.common.sql import Prepared
 from services.run.model.desire import HeldExecution, HeldRunner, Holding
 from services.run.model.run import RunInput, RunSpec
 from services.run.model.state import RunState
@@ -20,8 +21,10 @@ from services.run.store.tables import (
     RUNNER_SLOT,
 )
 
-_DISPATCHER = select(DISPATCHER.c.version, DISPATCHER.c.session_id).where(DISPATCHER.c.id == bindparam("dispatcher"))
-_RUNNERS = (
+_DISPATCHER = Prepared(
+    select(DISPATCHER.c.version, DISPATCHER.c.session_id).where(DISPATCHER.c.id == bindparam("dispatcher"))
+)
+_RUNNERS = Prepared(
     select(
         RUNNER.c.id,
         RUNNER.c.local_key,
@@ -33,7 +36,7 @@ _RUNNERS = (
     .where(RUNNER.c.dispatcher_id == bindparam("dispatcher"))
     .order_by(RUNNER.c.id)
 )
-_EXECUTIONS = (
+_EXECUTIONS = Prepared(
     select(
         RUN.c.id,
         RUN.c.attempt,
@@ -60,7 +63,7 @@ _EXECUTIONS = (
     .join(RUN_ATTEMPT, (RUN_ATTEMPT.c.run_id == RUN.c.id) & (RUN_ATTEMPT.c.attempt == RUN.c.attempt))
     .where(RUNNER.c.dispatcher_id == bindparam("dispatcher"))
 )
-_WANTED = (
+_WANTED = Prepared(
     select(RUNNER.c.capabilities_hash)
     .distinct()
     .where(
@@ -70,7 +73,7 @@ _WANTED = (
     )
     .order_by(RUNNER.c.capabilities_hash)
 )
-_SPECS = select(RUN_SPEC).where(RUN_SPEC.c.run_id.in_(bindparam("runs", expanding=True)))
+_SPEC = Prepared(select(RUN_SPEC).where(RUN_SPEC.c.run_id == bindparam("of_run")))
 
 
 def read_holding(session: Session, dispatcher_id: str, *, catalogues: bool, now: datetime) -> Holding:
@@ -78,8 +81,8 @@ def read_holding(session: Session, dispatcher_id: str, *, catalogues: bool, now:
 
     The version is read first: inside of a transaction that has changed it, nothing can change beside it any more.
     """
-    connection, values = session.connection(), {"dispatcher": dispatcher_id}
-    dispatcher = connection.execute(_DISPATCHER, values).one()
+    values = {"dispatcher": dispatcher_id}
+    (dispatcher,) = _DISPATCHER.all(session, values)
     runners = tuple(
         HeldRunner(
             runner_id=row.id,
@@ -89,7 +92,7 @@ def read_holding(session: Session, dispatcher_id: str, *, catalogues: bool, now:
             draining=row.draining,
             execution_slots=row.execution_slots,
         )
-        for row in connection.execute(_RUNNERS, values)
+        for row in _RUNNERS.all(session, values)
     )
     executions = tuple(
         HeldExecution(
@@ -108,9 +111,9 @@ def read_holding(session: Session, dispatcher_id: str, *, catalogues: bool, now:
             predicted=None if row.predicted_ms is None else timedelta(milliseconds=row.predicted_ms),
             outputs_count=row.outputs_count,
         )
-        for row in connection.execute(_EXECUTIONS, values)
+        for row in _EXECUTIONS.all(session, values)
     )
-    wanted = tuple(connection.execute(_WANTED, values).scalars()) if catalogues else ()
+    wanted = tuple(row.capabilities_hash for row in _WANTED.all(session, values)) if catalogues else ()
     return Holding(
         version=dispatcher.version,
         session_id=dispatcher.session_id,
@@ -123,9 +126,7 @@ def read_holding(session: Session, dispatcher_id: str, *, catalogues: bool, now:
 
 def read_specs(session: Session, run_ids: Collection[str]) -> dict[str, RunSpec]:
     """What those runs execute, by run."""
-    if not run_ids:
-        return {}
-    rows = session.connection().execute(_SPECS, {"runs": sorted(run_ids)})
+    rows = [row for run_id in sorted(run_ids) for row in _SPEC.all(session, {"of_run": run_id})]
     return {
         row.run_id: RunSpec(
             run_id=row.run_id,

@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 from sqlmodel import Session
 
+from services.common.sql import Prepared
 from services.run.model.event import EventType, LoggedEvent
 from services.run.store.tables import ROOM_EVENT, RUN, RUN_EVENT
 
-_RUN_FACTS = (
+_RUN_FACTS = Prepared(
     select(
         RUN_EVENT,
         RUN.c.team_id,
@@ -26,18 +27,20 @@ _RUN_FACTS = (
     .order_by(RUN_EVENT.c.at, RUN_EVENT.c.run_id, RUN_EVENT.c.sequence)
     .limit(bindparam("most"))
 )
-_ROOM_FACTS = (
+_ROOM_FACTS = Prepared(
     select(ROOM_EVENT)
     .where(ROOM_EVENT.c.published_at.is_(None))
     .order_by(ROOM_EVENT.c.at, ROOM_EVENT.c.id)
     .limit(bindparam("most"))
 )
-_MARK_RUN = (
+_MARK_RUN = Prepared(
     update(RUN_EVENT)
     .where(RUN_EVENT.c.run_id == bindparam("of_run"), RUN_EVENT.c.sequence == bindparam("number"))
     .values(published_at=bindparam("moment"))
 )
-_MARK_ROOM = update(ROOM_EVENT).where(ROOM_EVENT.c.id == bindparam("event")).values(published_at=bindparam("moment"))
+_MARK_ROOM = Prepared(
+    update(ROOM_EVENT).where(ROOM_EVENT.c.id == bindparam("event")).values(published_at=bindparam("moment"))
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,12 +74,11 @@ class RoomFact:
 
 def unpublished_facts(session: Session, *, limit: int) -> list[RunFact | RoomFact]:
     """The oldest facts that wait, at most `limit`."""
-    connection = session.connection()
     facts: list[RunFact | RoomFact] = [
         RoomFact(id=row.id, team_id=row.team_id, type=row.type, body=row.body, at=row.at)
-        for row in connection.execute(_ROOM_FACTS, {"most": limit})
+        for row in _ROOM_FACTS.all(session, {"most": limit})
     ]
-    for row in connection.execute(_RUN_FACTS, {"most": limit - len(facts)}) if len(facts) < limit else ():
+    for row in _RUN_FACTS.all(session, {"most": limit - len(facts)}) if len(facts) < limit else ():
         event = LoggedEvent(
             run_id=row.run_id,
             sequence=row.sequence,
@@ -103,9 +105,8 @@ def mark_published(session: Session, ids: Sequence[str], *, now: datetime) -> No
     """These facts (`RunFact.id`, `RoomFact.id`) were published."""
     of_runs = [fact_id.rpartition(".") for fact_id in ids if "." in fact_id]
     of_room = [fact_id for fact_id in ids if "." not in fact_id]
-    connection = session.connection()
     if of_runs:
         rows = [{"of_run": run_id, "number": int(number), "moment": now} for run_id, _, number in of_runs]
-        connection.execute(_MARK_RUN, rows)
+        _MARK_RUN.run_each(session, rows)
     if of_room:
-        connection.execute(_MARK_ROOM, [{"event": fact_id, "moment": now} for fact_id in of_room])
+        _MARK_ROOM.run_each(session, [{"event": fact_id, "moment": now} for fact_id in of_room])

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Update, bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlmodel import Session
 
+from services.common.sql import Prepared
 from services.run.model.decision import Decision
 from services.run.model.desire import UNKNOWN_WORK
 from services.run.model.event import LoggedEvent, NewEvent, output_added, state_changed
@@ -24,18 +25,18 @@ from services.run.store.tally import Tally
 from services.run.store.transition import transition
 
 _ATTEMPT = (RUN_ATTEMPT.c.run_id == bindparam("of_run"), RUN_ATTEMPT.c.attempt == bindparam("number"))
-_SUBMITTED = (
+_SUBMITTED = Prepared(
     update(RUN_ATTEMPT).where(*_ATTEMPT, RUN_ATTEMPT.c.submitted_at.is_(None)).values(submitted_at=bindparam("moment"))
 )
-_OUTPUTS = (
+_OUTPUTS = Prepared(
     select(RUN_OUTPUT)
     .where(RUN_OUTPUT.c.run_id == bindparam("of_run"), RUN_OUTPUT.c.attempt == bindparam("number"))
     .order_by(RUN_OUTPUT.c.ordinal)
 )
-_INSERT_OUTPUT = insert(RUN_OUTPUT)
-_NO_SECRET = delete(RUN_SECRET).where(RUN_SECRET.c.run_id == bindparam("of_run"))
-_NO_PROGRESS = delete(RUN_PROGRESS).where(RUN_PROGRESS.c.run_id == bindparam("of_run"))
-_FREE_PLACE = (
+_INSERT_OUTPUT = Prepared(insert(RUN_OUTPUT))
+_NO_SECRET = Prepared(delete(RUN_SECRET).where(RUN_SECRET.c.run_id == bindparam("of_run")))
+_NO_PROGRESS = Prepared(delete(RUN_PROGRESS).where(RUN_PROGRESS.c.run_id == bindparam("of_run")))
+_FREE_PLACE = Prepared(
     select(RUNNER_SLOT.c.slot)
     .where(RUNNER_SLOT.c.runner_id == bindparam("at_runner"), RUNNER_SLOT.c.run_id.is_(None))
     .order_by(RUNNER_SLOT.c.slot)
@@ -57,8 +58,7 @@ class Recorded:
 
 def record_submitted(session: Session, current: CurrentAttempt, *, now: datetime) -> None:
     """Note that the backend has it in its queue, or had: from now on it is lost if it is not found there."""
-    values = {"of_run": current.run_id, "number": current.attempt, "moment": now}
-    session.connection().execute(_SUBMITTED, values)
+    _SUBMITTED.run(session, {"of_run": current.run_id, "number": current.attempt, "moment": now})
 
 
 def record_begun(
@@ -124,17 +124,17 @@ def record_end(
     _insert_outputs(session, current, new)
     events = append_events(session, current.run_id, news, now=now, run=run)
     _end_attempt(session, current, decision, finish, now=now)
-    connection = session.connection()
     if not current.lapsed:
-        connection.execute(FREE_SLOT, {"held": current.run_id})
+        FREE_SLOT.run(session, {"held": current.run_id})
         tally.touch(current.dispatcher_id)
     _charge(tally, current, decision, finish)
     made: tuple[RunOutput, ...] = ()
     if not decision.retries:
-        connection.execute(_NO_SECRET, {"of_run": current.run_id})
+        _NO_SECRET.run(session, {"of_run": current.run_id})
         if current.state is RunState.RUNNING:
-            connection.execute(_NO_PROGRESS, {"of_run": current.run_id})
-        made = (*(stored_outputs(session, current) if current.outputs_count else ()), *new)
+            _NO_PROGRESS.run(session, {"of_run": current.run_id})
+        # The new ones are stored by now: they would come twice if they were added to the stored ones.
+        made = stored_outputs(session, current) if current.outputs_count else tuple(new)
     return Recorded(run=run, run_id=current.run_id, events=events, outputs=made)
 
 
@@ -142,8 +142,7 @@ def record_found_again(
     session: Session, tally: Tally, current: CurrentAttempt, *, elapsed: timedelta, now: datetime
 ) -> Recorded | None:
     """A lapsed attempt is executing after all, and nobody else was given the run: it goes on (EXECUTION A5)."""
-    connection = session.connection()
-    place = connection.execute(_FREE_PLACE, {"at_runner": current.runner_id}).scalar()
+    place = _FREE_PLACE.first(session, {"at_runner": current.runner_id})
     if place is None:
         return None
     started_at = current.started_at or now - elapsed
@@ -160,9 +159,9 @@ def record_found_again(
     )
     if run is None:
         return None
-    connection.execute(
+    session.connection().execute(
         update(RUNNER_SLOT)
-        .where(RUNNER_SLOT.c.runner_id == current.runner_id, RUNNER_SLOT.c.slot == place)
+        .where(RUNNER_SLOT.c.runner_id == current.runner_id, RUNNER_SLOT.c.slot == place.slot)
         .values(run_id=current.run_id, attempt=current.attempt, assigned_at=current.assigned_at, recalled=False)
     )
     _update_attempt(
@@ -184,8 +183,8 @@ def record_found_again(
 def stored_outputs(session: Session, current: CurrentAttempt) -> tuple[RunOutput, ...]:
     """The outputs of the attempt that are recorded, in order."""
     values = {"of_run": current.run_id, "number": current.attempt}
-    rows = session.connection().execute(_OUTPUTS, values).mappings()
-    return tuple(RunOutput(**{name: row[name] for name in RunOutput.__slots__}) for row in rows)
+    rows = _OUTPUTS.all(session, values)
+    return tuple(RunOutput(**{name: getattr(row, name) for name in RunOutput.__slots__}) for row in rows)
 
 
 def _new_outputs(session: Session, current: CurrentAttempt, reports: Sequence[OutputReport]) -> list[RunOutput]:
@@ -223,7 +222,7 @@ def _new_outputs(session: Session, current: CurrentAttempt, reports: Sequence[Ou
 def _insert_outputs(session: Session, current: CurrentAttempt, outputs: Sequence[RunOutput]) -> None:
     if outputs:
         rows = [output.to_json() | {"run_id": current.run_id} for output in outputs]
-        session.connection().execute(_INSERT_OUTPUT, rows)
+        _INSERT_OUTPUT.run_each(session, rows)
 
 
 def _began(current: CurrentAttempt, finish: Finish, outputs: Sequence[RunOutput]) -> bool:
@@ -280,13 +279,14 @@ def _end_attempt(
 def _update_attempt(session: Session, current: CurrentAttempt, **values: Any) -> None:
     parameters = {f"new_{name}": value for name, value in values.items()}
     parameters |= {"of_run": current.run_id, "number": current.attempt}
-    session.connection().execute(_attempt_update(tuple(values)), parameters)
+    _attempt_update(tuple(values)).run(session, parameters)
 
 
 @lru_cache(maxsize=64)
-def _attempt_update(names: tuple[str, ...]) -> Update:
+def _attempt_update(names: tuple[str, ...]) -> Prepared:
     """The UPDATE of one shape: to build it anew each time would cost more than to run it."""
-    return update(RUN_ATTEMPT).where(*_ATTEMPT).values({name: bindparam(f"new_{name}") for name in names})
+    changes: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    return Prepared(update(RUN_ATTEMPT).where(*_ATTEMPT).values(changes))
 
 
 def _predicted(current: CurrentAttempt) -> timedelta:

@@ -3,16 +3,13 @@
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping
-
 from services.run.model.error import RunError
 from services.run.model.run import Run, TagMatch
 from services.run.model.state import RunState
 
 
-def run_of(row: RowMapping) -> Run:
-    """The record of a whole row of `run` (`result.mappings()`)."""
-    values = dict(row)
+def run_of(values: dict[str, Any]) -> Run:
+    """The record of a whole row of `run`, which is taken apart."""
     values["state"] = RunState(values["state"])
     values["timeout"] = timedelta(milliseconds=values.pop("timeout_ms"))
     del values["precedence"]

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import Session
 
+from services.common.sql import Prepared
 from services.run.store.tables import DISPATCHER, TEAM_SHARE
 
 _ADDED = {
@@ -18,7 +19,7 @@ _ADDED = {
     "active": TEAM_SHARE.c.active + bindparam("more_active"),
     "virtual_seconds": TEAM_SHARE.c.virtual_seconds + bindparam("more_seconds"),
 }
-_SHARE = update(TEAM_SHARE).where(TEAM_SHARE.c.team_id == bindparam("team")).values(_ADDED)
+_SHARE = Prepared(update(TEAM_SHARE).where(TEAM_SHARE.c.team_id == bindparam("team")).values(_ADDED))
 _FIRST: dict[str, Any] = {
     "team_id": bindparam("team"),
     "queued": bindparam("more_queued"),
@@ -26,12 +27,12 @@ _FIRST: dict[str, Any] = {
     "virtual_seconds": bindparam("more_seconds"),
 }
 _UPSERT = {
-    "sqlite": sqlite_insert(TEAM_SHARE).values(_FIRST).on_conflict_do_update(index_elements=["team_id"], set_=_ADDED),
-    "postgresql": postgres_insert(TEAM_SHARE)
-    .values(_FIRST)
-    .on_conflict_do_update(index_elements=["team_id"], set_=_ADDED),
+    dialect: Prepared(insert(TEAM_SHARE).values(_FIRST).on_conflict_do_update(index_elements=["team_id"], set_=_ADDED))
+    for dialect, insert in (("sqlite", sqlite_insert), ("postgresql", postgres_insert))
 }
-_VERSION = update(DISPATCHER).where(DISPATCHER.c.id == bindparam("dispatcher")).values(version=DISPATCHER.c.version + 1)
+_VERSION = Prepared(
+    update(DISPATCHER).where(DISPATCHER.c.id == bindparam("dispatcher")).values(version=DISPATCHER.c.version + 1)
+)
 
 
 class Tally:
@@ -52,11 +53,10 @@ class Tally:
 
     def write(self, session: Session, *, new_teams: bool = False) -> None:
         """Write all of it. `new_teams`: whether a team may have no row yet, since it never had a run."""
-        connection = session.connection()
         statement = _UPSERT[session.get_bind().dialect.name] if new_teams else _SHARE
         for team_id, (queued, active, seconds) in sorted(self._shares.items()):
             if queued or active or seconds:
                 values = {"team": team_id, "more_queued": queued, "more_active": active, "more_seconds": seconds}
-                connection.execute(statement, values)
+                statement.run(session, values)
         for dispatcher_id in sorted(self.dispatcher_ids):
-            connection.execute(_VERSION, {"dispatcher": dispatcher_id})
+            _VERSION.run(session, {"dispatcher": dispatcher_id})

@@ -6,9 +6,9 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import bindparam, or_, update
-from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import Session
 
+from services.common.sql import Prepared
 from services.run.model.run import Run
 from services.run.model.state import RunState, may_become
 from services.run.store.run_row import run_of
@@ -42,12 +42,12 @@ def transition(
     parameters: dict[str, Any] = {f"new_{name}": changes[name] for name in names}
     parameters |= {f"from_{place}": state.value for place, state in enumerate(from_states)}
     parameters |= {"of_run": run_id, "at_attempt": attempt, "more_events": events}
-    row = session.connection().execute(statement, parameters).mappings().first()
-    return None if row is None else run_of(row)
+    row = statement.first(session, parameters)
+    return None if row is None else run_of(row._asdict())
 
 
 @lru_cache(maxsize=256)
-def _statement(names: tuple[str, ...], states: int, *, guards_attempt: bool, counts: bool) -> ReturningUpdate[Any]:
+def _statement(names: tuple[str, ...], states: int, *, guards_attempt: bool, counts: bool) -> Prepared:
     """The UPDATE of one shape: to build it anew each time would cost more than to run it."""
     condition = [
         RUN.c.id == bindparam("of_run"),
@@ -58,4 +58,4 @@ def _statement(names: tuple[str, ...], states: int, *, guards_attempt: bool, cou
     changes: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
     if counts:
         changes["sequence"] = RUN.c.sequence + bindparam("more_events")
-    return update(RUN).where(*condition).values(changes).returning(RUN)
+    return Prepared(update(RUN).where(*condition).values(changes).returning(RUN))
