@@ -2,19 +2,20 @@
 
 from typing import Any
 
-import grpc
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from gateway.caller import caller_of
 from gateway.docs_page import docs_router
 from gateway.download import Downloads
 from gateway.health import RoomsHealth
+from gateway.hot_routes import HotRoutes
 from gateway.openapi.schemas import SCHEMAS
 from gateway.presence import OpenStreams
-from gateway.problems import ClientGone, HttpError, Problem, problem_of, render
+from gateway.problems import TOLD, Problem, problem_of, render
 from gateway.rest.access import AccessRoutes
 from gateway.rest.files import FileRoutes
 from gateway.rest.health import HealthRoutes
@@ -22,7 +23,6 @@ from gateway.rest.runners import RunnerRoutes
 from gateway.rest.runs import RunRoutes
 from gateway.rest.workflows import WorkflowRoutes
 from gateway.rooms import Rooms
-from services.common.errors import DomainError
 
 UPLOAD_SLACK = 1024 * 1024
 """Bytes that a request may have beside its largest file: the other parts of a form."""
@@ -41,7 +41,7 @@ def make_app(
     max_file_bytes: int,
     heartbeat: float,
     send_timeout: float,
-) -> FastAPI:
+) -> ASGIApp:
     """The application over `rooms`. `heartbeat` and `send_timeout` in seconds."""
     app = FastAPI(
         title="ComfyFleet",
@@ -56,17 +56,18 @@ def make_app(
     runs = RunRoutes(rooms=rooms, streams=streams, upload_limit=limit, heartbeat=heartbeat, send_timeout=send_timeout)
     downloads = Downloads(rooms=rooms, send_timeout=send_timeout)
     app.include_router(runs.router())
-    app.include_router(FileRoutes(rooms=rooms, downloads=downloads, upload_limit=limit).router())
+    files = FileRoutes(rooms=rooms, downloads=downloads, upload_limit=limit)
+    app.include_router(files.router())
     app.include_router(WorkflowRoutes(rooms=rooms).router())
     app.include_router(RunnerRoutes(rooms=rooms).router())
     app.include_router(AccessRoutes(rooms=rooms).router())
     app.include_router(HealthRoutes(health=health).router())
     app.include_router(docs_router())
-    for kind in (DomainError, HttpError, ClientGone, TimeoutError, grpc.aio.AioRpcError):
+    for kind in TOLD:
         app.add_exception_handler(kind, _tell)
     app.add_exception_handler(HTTPException, _tell_http)
     _complete_document(app)
-    return app
+    return HotRoutes(app, [*runs.hot_routes(), *files.hot_routes()])
 
 
 async def _tell(request: Request, error: Exception) -> Response:

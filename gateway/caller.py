@@ -53,7 +53,7 @@ def metadata_of(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
 def refuse_service_credential(metadata: Iterable[tuple[str, str | bytes]]) -> None:
     """`Unauthenticated` where a room's own credential comes in from outside."""
     for key, value in metadata:
-        if key not in _CREDENTIALS or not isinstance(value, str):
+        if key not in _CREDENTIALS or not isinstance(value, str) or SERVICE_PREFIX not in value:
             continue
         if any(word.startswith(SERVICE_PREFIX) for word in _SEPARATORS.split(value)):
             raise Unauthenticated("This credential is not accepted here.", reason="CREDENTIAL_REFUSED")

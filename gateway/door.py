@@ -11,8 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.caller import Caller, metadata_of
 from gateway.links import Links
-from gateway.problems import UNEXPECTED, ClientGone, HttpError, Problem, problem_of, render
-from services.common.errors import DomainError
+from gateway.problems import TOLD, UNEXPECTED, HttpError, Problem, problem_of, render
 from services.common.ids import new_id
 from services.common.rpc.metadata import set_request_id
 
@@ -62,7 +61,7 @@ class Door:
                 metadata=metadata, request_id=exchange.request_id, url=self._links.base(scope)
             )
             await self._app(scope, exchange.receive, exchange.send)
-        except (ClientGone, DomainError, HttpError) as error:
+        except TOLD as error:
             await exchange.tell(problem_of(error))
         except Exception:
             _log.exception(REQUEST_FAILED, method=scope["method"])

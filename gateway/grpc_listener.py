@@ -5,23 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc
-from comfyfleet.access.v1 import access_pb2
-from comfyfleet.file.v1 import file_pb2
-from comfyfleet.registry.v1 import registry_pb2
-from comfyfleet.run.v1 import run_queue_pb2, run_service_pb2, runner_pb2
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from gateway.forwarding import Forwarder
 from gateway.health import HealthServicer, RoomsHealth
+from gateway.methods import known_methods
 from gateway.rooms import SERVICES
 from services.common.rpc.options import SERVER_OPTIONS
 
 GRACE = 10.0
 """Seconds that calls under way have to finish; endless ones are cut then, and dial again."""
-
-_DESCRIBED = (access_pb2, file_pb2, registry_pb2, run_queue_pb2, run_service_pb2, runner_pb2)
-"""Reflection describes what is loaded."""
 
 
 @asynccontextmanager
@@ -33,8 +27,8 @@ async def open_grpc_listener(
     server.add_generic_rpc_handlers([forwarder])
     health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(health_of), server)
     if with_reflection:
-        described = {name for module in _DESCRIBED for name in module.DESCRIPTOR.services_by_name}
-        assert described == {name.rpartition(".")[2] for name in SERVICES}
+        # Reflection describes what is loaded.
+        assert {method.containing_service.full_name for method in known_methods()} == set(SERVICES)
         reflection.enable_server_reflection([*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     try:
         port = server.add_insecure_port(address)

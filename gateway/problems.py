@@ -79,6 +79,9 @@ class ClientGone(Exception):
     """The client closed its connection; whatever was begun for it is to be undone."""
 
 
+TOLD: tuple[type[Exception], ...] = (ClientGone, DomainError, HttpError, TimeoutError, grpc.aio.AioRpcError)
+"""Errors that `problem_of` has words for; any other is a defect of ours."""
+
 UNEXPECTED = Problem(
     status=500,
     reason="INTERNAL",

@@ -12,6 +12,7 @@ from gateway.body import Body, read_object
 from gateway.caller import caller_of
 from gateway.download import Downloads
 from gateway.fields import INT64, Fields
+from gateway.hot_routes import HotRoute
 from gateway.json_answer import answer
 from gateway.links import file_url
 from gateway.multipart_form import form_events, is_form
@@ -49,6 +50,10 @@ class FileRoutes:
         made.get("/v1/files/{file_id}", **pages.GET)(self.get)
         made.delete("/v1/files/{file_id}", **pages.DELETE)(self.delete)
         return made
+
+    def hot_routes(self) -> list[HotRoute]:
+        """Those of them that every run takes."""
+        return [HotRoute(method="GET", path="/v1/files/{file_id}/content", answer=self.content)]
 
     async def upload(self, request: Request) -> Response:
         """Store the body, or the one file of a form."""

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from gateway.body import read_object
 from gateway.caller import Caller, caller_of
+from gateway.hot_routes import HotRoute
 from gateway.json_answer import answer
 from gateway.links import page_link, run_url
 from gateway.multipart_form import is_form
@@ -47,7 +48,7 @@ class RunRoutes:
         self._send_timeout = send_timeout
 
     def router(self) -> APIRouter:
-        """The routes, the hottest first."""
+        """The routes."""
         made = APIRouter(tags=["Runs"])
         made.post("/v1/runs", **pages.CREATE)(self.create)
         made.get("/v1/runs/{run_id}", **pages.GET)(self.get)
@@ -59,6 +60,14 @@ class RunRoutes:
         made.get(f"/v1/workflows/{FORMS[0]}/runs", **pages.LIST_OF_WORKFLOW)(self.list)
         made.get(f"/v1/workflows/{FORMS[1]}/runs", **pages.LIST_OF_TEAM_WORKFLOW)(self.list)
         return made
+
+    def hot_routes(self) -> list[HotRoute]:
+        """Those of them that every run takes."""
+        return [
+            HotRoute(method="POST", path="/v1/runs", answer=self.create),
+            HotRoute(method="GET", path="/v1/runs/{run_id}/events", answer=self.events),
+            HotRoute(method="GET", path="/v1/runs/{run_id}", answer=self.get),
+        ]
 
     async def create(self, request: Request) -> Response:
         """Make a run; with `Accept: text/event-stream` watch it in the same call."""
