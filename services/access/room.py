@@ -75,7 +75,7 @@ async def open_room(*, database: Database, nats: Nats, clock: Clock | None = Non
     """The access room over its migrated `database`; its facts go out by `nats`."""
     clock = clock or SystemClock()
     outbox = SqlOutbox(database=database, table=OUTBOX)
-    relay = Relay(outbox=outbox, nats=nats)
+    relay = Relay(outbox=outbox, nats=nats, gather=timedelta())  # revocations are rare, and in a hurry
     cases = use_cases(database=database, wake=relay.wake, clock=clock)
     servicer = AccessServicer(teams=cases.teams, credentials=cases.credentials)
     member = Member(

@@ -7,7 +7,7 @@ from comfyfleet.events.v1 import event_pb2
 from services.file.model.run_fate import has_ended
 
 DURABLE = "file-run-ends"
-SUBJECTS = ("comfyfleet.*.run.>",)
+SUBJECTS = ("comfyfleet.*.run.run_state_changed",)
 
 
 class Concluding(Protocol):

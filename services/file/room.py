@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from comfyfleet.file.v1 import file_pb2_grpc
 
@@ -33,6 +34,8 @@ from services.file.store.listing import FileListing
 from services.file.store.outbox import FactStore
 
 BLOBS = "blobs"
+GATHER = timedelta(seconds=1)
+"""Nobody waits for word of a file: its facts are published once a second."""
 
 
 @asynccontextmanager
@@ -47,7 +50,7 @@ async def open_room(
     clock = clock or SystemClock()
     async with open_local_blobs(settings.folder_of("file") / BLOBS) as blobs:
         room = _Room(settings=settings, database=database, blobs=blobs, runs=runs, clock=clock)
-        relay = Relay(outbox=FactOutbox(store=FactStore(database=database)), nats=nats)
+        relay = Relay(outbox=FactOutbox(store=FactStore(database=database)), nats=nats, gather=GATHER)
         room.storing.on_stored = relay.wake
         ends = RunEnds(run_files=room.run_files)
         listening = run_consumer(nats=nats, durable=DURABLE, subjects=SUBJECTS, receive=ends.receive)

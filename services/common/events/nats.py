@@ -11,6 +11,8 @@ from nats.aio.msg import Msg
 from nats.errors import Error
 from nats.js import JetStreamContext
 
+from services.common.events.publisher import Publisher
+
 NATS_CONNECTED = "nats_connected"
 NATS_LOST = "nats_lost"
 NATS_TRIED = "nats_tried"
@@ -62,6 +64,7 @@ class Nats:
         self._url = url
         self._name = name
         self._client: Client | None = None
+        self._publisher: Publisher | None = None
         self._up = asyncio.Event()
         self._subscriptions: list[_Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,13 +74,17 @@ class Nats:
         """Whether the server is there now, as far as we know."""
         return self._client is not None and self._client.is_connected
 
-    async def wait_connected(self) -> JetStreamContext:
-        """JetStream of the present connection, as soon as there is one."""
+    async def wait_publisher(self) -> Publisher:
+        """The sending end of the present connection, as soon as there is one."""
         while True:
             await self._up.wait()
-            if self._client is not None and self._client.is_connected:
-                return self._client.jetstream()
+            if self._publisher is not None and self.connected:
+                return self._publisher
             self._up.clear()
+
+    async def wait_connected(self) -> JetStreamContext:
+        """JetStream of the present connection, as soon as there is one."""
+        return (await self.wait_publisher()).js
 
     async def publish(self, subject: str, payload: bytes) -> bool:
         """Send on core NATS; False where there is no connection and the message was dropped."""
@@ -152,9 +159,12 @@ class Nats:
             _log.warning(NATS_LOST, error=str(error))
             closed.set()
             return client
+        publisher = Publisher(client)
+        with suppress(Error):
+            await publisher.listen()
         for subscription in self._subscriptions:
             await self._subscribe(client, subscription)
-        self._client = client
+        self._client, self._publisher = client, publisher
         self._up.set()
         _log.info(NATS_CONNECTED)
         return client

@@ -7,15 +7,14 @@ from typing import Protocol
 
 import structlog
 from nats.errors import Error
-from nats.js import JetStreamContext
 from nats.js.errors import NoStreamResponseError
 
 from services.common.errors import Unavailable
 from services.common.events.cancelled import raise_if_cancelled
 from services.common.events.nats import Nats
+from services.common.events.publisher import Publisher
 from services.common.events.stream import STREAM, ensure_stream
 from services.common.outbox_event import OutboxEvent
-from services.common.rpc.metadata import REQUEST_ID
 
 RELAY_FAILED = "relay_failed"
 STREAM_MADE = "stream_made"
@@ -23,7 +22,8 @@ STREAM_MADE = "stream_made"
 BATCH = 100
 POLL = timedelta(seconds=2)
 """The slow twin of `wake`."""
-ACK_SECONDS = 5.0
+GATHER = timedelta(milliseconds=250)
+"""So long facts gather before they are published together: many cost little more than one, and listeners have 1 s."""
 FIRST_PAUSE = timedelta(milliseconds=200)
 LONGEST_PAUSE = timedelta(seconds=5)
 
@@ -43,11 +43,15 @@ class Outbox(Protocol):
 
 
 class Relay:
-    """Publishes an outbox, at least once each; `Nats-Msg-Id` makes the stream drop most repeats."""
+    """Publishes an outbox, at least once each; `Nats-Msg-Id` makes the stream drop most repeats.
 
-    def __init__(self, *, outbox: Outbox, nats: Nats) -> None:
+    `gather`: how long it lets facts gather after the first one.
+    """
+
+    def __init__(self, *, outbox: Outbox, nats: Nats, gather: timedelta = GATHER) -> None:
         self._outbox = outbox
         self._nats = nats
+        self._gather = gather
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -58,11 +62,11 @@ class Relay:
         """Publish until cancelled, whatever happens to NATS or to the database meanwhile."""
         pause = FIRST_PAUSE
         while True:
-            js = await self._nats.wait_connected()
+            publisher = await self._nats.wait_publisher()
             self._woken.clear()
             try:
                 events = await self._outbox.unpublished(BATCH)
-                refused = await self._publish(js, events)
+                refused = await self._publish(publisher, events)
             except (Error, Unavailable, TimeoutError) as error:
                 refused = error
             if refused is not None:
@@ -81,29 +85,18 @@ class Relay:
                 await self._woken.wait()
         except TimeoutError:
             return
+        await asyncio.sleep(self._gather.total_seconds())
 
-    async def _publish(self, js: JetStreamContext, events: Sequence[OutboxEvent]) -> Exception | None:
+    async def _publish(self, publisher: Publisher, events: Sequence[OutboxEvent]) -> Exception | None:
         """Publish and mark what was acknowledged; the first refusal, if any, is returned."""
         if not events:
             return None
-        outcomes = await asyncio.gather(*(self._publish_one(js, event) for event in events), return_exceptions=True)
-        taken = [event.id for event, outcome in zip(events, outcomes, strict=True) if outcome is None]
+        outcomes = await publisher.publish(events)
+        taken = [event.id for event, refusal in zip(events, outcomes, strict=True) if refusal is None]
         if taken:
             await self._outbox.mark_published(taken)
-        refusals = [outcome for outcome in outcomes if outcome is not None]
-        if not refusals:
-            return None
+        refusals = [refusal for refusal in outcomes if refusal is not None]
         if any(isinstance(refusal, NoStreamResponseError) for refusal in refusals):
-            await ensure_stream(js)
+            await ensure_stream(publisher.js)
             _log.warning(STREAM_MADE, stream=STREAM)  # at a first start, or after its store was lost
-        for refusal in refusals:
-            if not isinstance(refusal, Error | TimeoutError):
-                raise refusal
-            return refusal
-        return None
-
-    async def _publish_one(self, js: JetStreamContext, event: OutboxEvent) -> None:
-        headers = {"Nats-Msg-Id": event.id}
-        if event.request_id:
-            headers[REQUEST_ID] = event.request_id
-        await js.publish(event.subject, event.body, timeout=ACK_SECONDS, headers=headers)
+        return refusals[0] if refusals else None
