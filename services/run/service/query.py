@@ -44,7 +44,9 @@ class RunQuery:
 
     async def get(self, run_id: str, *, team_id: str, full: bool = False) -> RunSnapshot:
         """One run of the team; NotFound RUN_NOT_FOUND."""
-        found = await self._database.glance(lambda session: snapshot_of(session, run_id, team_id=team_id, with_spec=full))
+        found = await self._database.glance(
+            lambda session: snapshot_of(session, run_id, team_id=team_id, with_spec=full)
+        )
         if found is None:
             raise run_not_found()
         return found
