@@ -25,6 +25,8 @@ _SAFE_INLINE = re.compile(r"(?:image/(?!svg)[\w.+-]+|audio/[\w.+-]+|video/[\w.+-
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;[\x20-\x7e]*)?")
 _UNSAFE_NAME = re.compile(r"[^A-Za-z0-9._ -]")
 _GET_TIMEOUT = 30.0
+WHOLE_BYTES = 256 * 1024
+"""Files up to this size are answered in one piece, whatever goes wrong with them as a problem."""
 
 _log = structlog.get_logger()
 
@@ -41,13 +43,14 @@ class Downloads:
     async def answer(self, request: Request, file_id: str) -> Response:
         """The file, the range of it, or word that the client has it already."""
         metadata = caller_of(request).metadata
-        if request.method == "HEAD" or "range" in request.headers:
-            return await self._of_record(request, await self._record(file_id, metadata), metadata)
-        call, header = await self._begin(file_id, None, metadata)
-        if matches(request.headers.get("if-none-match"), header.file.sha256):
-            call.cancel()
-            return Response(status_code=304, headers=_headers(header.file))
-        return self._body(call, header, status=200, extra={})
+        async with asyncio.timeout(_GET_TIMEOUT):
+            if request.method == "HEAD" or "range" in request.headers:
+                return await self._of_record(request, await self._record(file_id, metadata), metadata)
+            call, header = await self._begin(file_id, None, metadata)
+            if matches(request.headers.get("if-none-match"), header.file.sha256):
+                call.cancel()
+                return Response(status_code=304, headers=_headers(header.file))
+            return await self._body(call, header, status=200, extra={})
 
     async def _of_record(self, request: Request, file: file_pb2.File, metadata: Metadata) -> Response:
         if matches(request.headers.get("if-none-match"), file.sha256):
@@ -63,12 +66,14 @@ class Downloads:
             raise HttpError(416, "The range lies beyond the end.", reason="RANGE", headers=headers) from None
         call, header = await self._begin(file.id, wanted, metadata)
         if wanted is None:
-            return self._body(call, header, status=200, extra={})
-        return self._body(call, header, status=206, extra={"content-range": wanted.content_range(file.size_bytes)})
+            return await self._body(call, header, status=200, extra={})
+        return await self._body(
+            call, header, status=206, extra={"content-range": wanted.content_range(file.size_bytes)}
+        )
 
     async def _record(self, file_id: str, metadata: Metadata) -> file_pb2.File:
         asked = file_pb2.GetFileRequest(file_id=file_id)
-        return (await self._rooms.files.GetFile(asked, metadata=metadata, timeout=_GET_TIMEOUT)).file
+        return (await self._rooms.files.GetFile(asked, metadata=metadata)).file
 
     async def _begin(
         self, file_id: str, wanted: ByteRange | None, metadata: Metadata
@@ -80,17 +85,18 @@ class Downloads:
         try:
             first = await call.read()
             if not isinstance(first, file_pb2.DownloadFileResponse) or not first.HasField("header"):
-                await _raise_failure(call)
                 raise HttpError(503, "The file room ended the download.", reason="DOWNLOAD_ENDED")
         except BaseException:
             call.cancel()
             raise
         return call, first.header
 
-    def _body(
+    async def _body(
         self, call: DownloadCall, header: file_pb2.DownloadHeader, *, status: int, extra: Mapping[str, str]
     ) -> Response:
         headers = {**_headers(header.file), "content-length": str(header.length), **extra}
+        if header.length <= WHOLE_BYTES:
+            return Response(await _whole(call, header.length), status_code=status, headers=headers)
         return _FileBody(call, status=status, headers=headers, send_timeout=self._send_timeout)
 
 
@@ -105,7 +111,7 @@ class _FileBody(Response):
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
-            async with leaving(receive) as end:
+            with leaving(receive) as end:
                 end.add_done_callback(lambda _: self._call.cancel())
                 while (chunk := await _next_chunk(self._call)) is not None:
                     async with asyncio.timeout(self._send_timeout):
@@ -143,17 +149,22 @@ def _file_name(name: str) -> str:
     return f"filename=\"{plain}\"; filename*=UTF-8''{quote(name or 'file', safe='')}"
 
 
+async def _whole(call: DownloadCall, length: int) -> bytes:
+    """All of a small file, once the room has said that nothing is wrong with it."""
+    try:
+        chunks: list[bytes] = []
+        while (chunk := await _next_chunk(call)) is not None:
+            chunks.append(chunk)
+    except BaseException:
+        call.cancel()
+        raise
+    content = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    if len(content) != length:
+        raise HttpError(503, "The file room ended the download.", reason="DOWNLOAD_ENDED")
+    return content
+
+
 async def _next_chunk(call: DownloadCall) -> bytes | None:
     """The next bytes; None at the end, AioRpcError where the room broke off."""
     message = await call.read()
-    if isinstance(message, file_pb2.DownloadFileResponse):
-        return message.chunk
-    await _raise_failure(call)
-    return None
-
-
-async def _raise_failure(call: DownloadCall) -> None:
-    if (code := await call.code()) is not grpc.StatusCode.OK:
-        raise grpc.aio.AioRpcError(
-            code, await call.initial_metadata(), await call.trailing_metadata(), await call.details()
-        )
+    return message.chunk if isinstance(message, file_pb2.DownloadFileResponse) else None

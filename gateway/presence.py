@@ -1,8 +1,8 @@
 """Whether the client is still there, while we wait for something on its behalf."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -38,8 +38,8 @@ class OpenStreams:
             _finish(end)
 
 
-@asynccontextmanager
-async def leaving(receive: Receive, streams: OpenStreams | None = None) -> "AsyncIterator[asyncio.Future[None]]":
+@contextmanager
+def leaving(receive: Receive, streams: OpenStreams | None = None) -> "Iterator[asyncio.Future[None]]":
     """A future that is done when the client has gone, or `streams` are stopped. The body must have been read."""
     end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     watch = asyncio.create_task(_watch(receive, end), name="client-presence")

@@ -1,9 +1,5 @@
 """Server-sent events (WHATWG HTML, 9.2): their bytes, and the answer that writes a run's events as they come."""
 
-import asyncio
-from collections.abc import Callable
-from typing import Any
-
 import grpc
 import orjson
 from comfyfleet.run.v1 import run_event_pb2
@@ -11,19 +7,21 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.json_answer import encode
+from gateway.live_body import LiveBody
 from gateway.presence import OpenStreams, leaving
 from gateway.problems import body_of, problem_of
 from gateway.rest.run_json import ends, event_json
+from gateway.run_events import RunEvents
 
 EVENT_STREAM = "text/event-stream"
 HEARTBEAT = b": heartbeat\n\n"
 PREAMBLE = b"retry: 3000\n\n"
 
-EventCall = grpc.aio.UnaryStreamCall[Any, run_event_pb2.RunEvent]
-Resume = Callable[[int], EventCall]
-"""Watches the run again, from after this sequence."""
-
-_RESUME_PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0, 2.0, 4.0, 4.0)
+_HEADERS = {
+    "content-type": f"{EVENT_STREAM}; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
 
 
 def frame(name: str, body: bytes, *, event_id: int) -> bytes:
@@ -41,17 +39,14 @@ def event_frame(event: run_event_pb2.RunEvent, *, base: str) -> bytes:
 class EventStream(Response):
     """Writes the events of one run until it has ended, the client goes, reads nothing for `send_timeout`, or we stop.
 
-    Nothing is queued: the next message is read from the room when the last one was taken by the client. A room that
-    is away for a moment is asked again from the last sequence, so that its restart is a pause.
+    Nothing is queued: the next event is read from the room when the last one was taken by the client.
     """
 
     def __init__(
         self,
-        first: "asyncio.Task[run_event_pb2.RunEvent | None]",
+        events: RunEvents,
         *,
-        call: EventCall,
-        resume: Resume,
-        cursor: int,
+        first: run_event_pb2.RunEvent | None,
         base: str,
         request_id: str,
         streams: OpenStreams,
@@ -59,11 +54,10 @@ class EventStream(Response):
         send_timeout: float,
         headers: dict[str, str],
     ) -> None:
-        super().__init__(headers=headers)
-        self._reading = first
-        self._call = call
-        self._resume = resume
-        self._cursor = cursor
+        """`first`: the first event; None where it is not here yet."""
+        super().__init__(headers={**headers, **_HEADERS})
+        self._events = events
+        self._first = first
         self._base = base
         self._request_id = request_id
         self._streams = streams
@@ -71,94 +65,38 @@ class EventStream(Response):
         self._send_timeout = send_timeout
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(name.encode(), value.encode("latin-1")) for name, value in self._head().items()]
+        headers = [header for header in self.raw_headers if header[0] != b"content-length"]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        body = LiveBody(
+            send,
+            heartbeat=HEARTBEAT,
+            every=self._heartbeat,
+            send_timeout=self._send_timeout,
+            stalled=self._events.stop,
+        )
         try:
-            async with leaving(receive, self._streams) as end:
-                await self._write(send, PREAMBLE)
-                await self._relay(send, end)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            with leaving(receive, self._streams) as end:
+                end.add_done_callback(lambda _: self._events.stop())
+                await self._relay(body)
         except TimeoutError:
             return  # the client reads nothing; leaving the answer unfinished closes its connection
         finally:
-            self._reading.cancel()
-            self._call.cancel()
+            body.close()
+            self._events.stop()
 
-    def _head(self) -> dict[str, str]:
-        return {
-            **{name: value for name, value in self.headers.items() if name != "content-length"},
-            "content-type": f"{EVENT_STREAM}; charset=utf-8",
-            "cache-control": "no-cache",
-            "x-accel-buffering": "no",
-        }
-
-    async def _relay(self, send: Send, end: "asyncio.Future[None]") -> None:
-        while True:
-            waiting: set[asyncio.Future[Any]] = {self._reading, end}
-            await asyncio.wait(waiting, timeout=self._heartbeat, return_when=asyncio.FIRST_COMPLETED)
-            if end.done():
-                return
-            if not self._reading.done():
-                await self._write(send, HEARTBEAT)
-                continue
-            try:
-                event = self._reading.result()
-            except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.UNAVAILABLE and await self._again(send, end):
-                    continue
-                await self._write(send, self._failure(error))
-                return
-            if event is None:
-                return
-            if event.sequence:
-                self._cursor = event.sequence
-            await self._write(send, event_frame(event, base=self._base))
-            if ends(event):
-                return
-            self._reading = asyncio.create_task(next_event(self._call))
-
-    async def _again(self, send: Send, end: "asyncio.Future[None]") -> bool:
-        """Watch again after the cursor; false when the room stays away, or the client goes meanwhile."""
-        for pause in _RESUME_PAUSES:
-            await asyncio.wait({end}, timeout=pause)
-            if end.done():
-                return True
-            self._call = self._resume(self._cursor)
-            reading = asyncio.create_task(next_event(self._call))
-            waiting: set[asyncio.Future[Any]] = {reading, end}
-            await asyncio.wait(waiting, timeout=self._heartbeat, return_when=asyncio.FIRST_COMPLETED)
-            self._reading = reading
-            if not reading.done() or not _away(reading):
-                return True
-            await self._write(send, HEARTBEAT)
-        return False
-
-    def _failure(self, error: grpc.aio.AioRpcError) -> bytes:
-        body = body_of(problem_of(error), request_id=self._request_id)
-        return frame("problem", orjson.dumps(body), event_id=0)
-
-    async def _write(self, send: Send, data: bytes) -> None:
-        async with asyncio.timeout(self._send_timeout):
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-
-
-async def next_event(call: EventCall) -> run_event_pb2.RunEvent | None:
-    """The next message of `call`; None at its end, AioRpcError where it failed."""
-    event = await call.read()
-    if event is grpc.aio.EOF:
-        await _raise_failure(call)
-        return None
-    assert isinstance(event, run_event_pb2.RunEvent)
-    return event
-
-
-async def _raise_failure(call: EventCall) -> None:
-    if (code := await call.code()) is not grpc.StatusCode.OK:
-        raise grpc.aio.AioRpcError(
-            code, await call.initial_metadata(), await call.trailing_metadata(), await call.details()
-        )
-
-
-def _away(reading: "asyncio.Task[run_event_pb2.RunEvent | None]") -> bool:
-    error = reading.exception()
-    return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNAVAILABLE
+    async def _relay(self, body: LiveBody) -> None:
+        piece = PREAMBLE
+        try:
+            if (event := self._first) is None:
+                await body.write(PREAMBLE)
+                piece, event = b"", await self._events.next()
+            while event is not None:
+                last = ends(event)
+                await body.write(piece + event_frame(event, base=self._base), last=last)
+                if last:
+                    return
+                piece, event = b"", await self._events.next()
+        except grpc.aio.AioRpcError as error:
+            problem = body_of(problem_of(error), request_id=self._request_id)
+            piece = frame("problem", orjson.dumps(problem), event_id=0)
+        await body.write(piece, last=True)

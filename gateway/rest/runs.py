@@ -19,13 +19,13 @@ from gateway.multipart_form import is_form
 from gateway.multipart_run import ProvisionalFiles, read_run_form
 from gateway.openapi import run_pages as pages
 from gateway.presence import OpenStreams, while_present
-from gateway.problems import HttpError
 from gateway.query import Query, idempotency_key, last_event_id, page, wait_seconds
 from gateway.rest.run_json import TERMINAL, run_json
 from gateway.rest.run_request import run_request
 from gateway.rest.workflow_reference import FORMS, reference_of
 from gateway.rooms import Rooms
-from gateway.sse import EVENT_STREAM, EventCall, EventStream, next_event
+from gateway.run_events import EventCall, RunEvents
+from gateway.sse import EVENT_STREAM, EventStream
 
 CALL_TIMEOUT = 30.0
 """Seconds for an answer that waits for nobody."""
@@ -151,7 +151,7 @@ class RunRoutes:
         if cursor is not None:
             asked.after_sequence = cursor
         call = self._rooms.runs.WatchRun(asked, metadata=caller.metadata)
-        return await self._stream(call, asked, caller, settle=SETTLE if cursor is not None else CALL_TIMEOUT)
+        return await self._stream(call, asked, caller, resumed=cursor is not None)
 
     async def _started(self, request: Request, asked: run_service_pb2.CreateRunRequest) -> Response:
         caller = caller_of(request)
@@ -160,7 +160,7 @@ class RunRoutes:
             watch = run_service_pb2.WatchRunRequest(previews=asked.previews)
             if asked.HasField("progress"):
                 watch.progress = asked.progress
-            return await self._stream(call, watch, caller, settle=CALL_TIMEOUT)
+            return await self._stream(call, watch, caller, resumed=False)
         made = await self._rooms.runs.CreateRun(asked, metadata=caller.metadata, timeout=CALL_TIMEOUT)
         run, wait = made.run, wait_seconds(request)
         headers = {"location": run_url(caller.url, run.id)}
@@ -172,34 +172,24 @@ class RunRoutes:
         return answer(run_json(run, base=caller.url), status=200 if made.replayed else 201, headers=headers)
 
     async def _stream(
-        self, call: EventCall, watch: run_service_pb2.WatchRunRequest, caller: Caller, *, settle: float
+        self, call: EventCall, watch: run_service_pb2.WatchRunRequest, caller: Caller, *, resumed: bool
     ) -> Response:
-        first = asyncio.create_task(next_event(call), name="first-event")
+        events = RunEvents(call, runs=self._rooms.runs, watch=watch, metadata=caller.metadata)
+        first, headers = None, {}
         try:
-            await asyncio.wait({first}, timeout=settle)
-            headers: dict[str, str] = {}
-            if first.done():
-                event = first.result()
-                if event is None:
+            # A new stream begins with a snapshot; a resumed one may have nothing to say for long.
+            if not resumed or await events.settled(SETTLE):
+                async with asyncio.timeout(CALL_TIMEOUT):
+                    first = await events.first()
+                if first is None:
                     return Response(status_code=204)  # it is over and all was seen: clients stop reconnecting
-                watch.run_id = event.run_id
-                headers["location"] = run_url(caller.url, event.run_id)
-            elif not watch.run_id:
-                raise HttpError(504, "The run was not made in time.", reason="DEADLINE_EXCEEDED")
+                headers["location"] = run_url(caller.url, first.run_id)
         except BaseException:
-            first.cancel()
-            call.cancel()
+            events.stop()
             raise
-
-        def resume(cursor: int) -> EventCall:
-            watch.after_sequence = cursor
-            return self._rooms.runs.WatchRun(watch, metadata=caller.metadata)
-
         return EventStream(
-            first,
-            call=call,
-            resume=resume,
-            cursor=watch.after_sequence,
+            events,
+            first=first,
             base=caller.url,
             request_id=caller.request_id,
             streams=self._streams,

@@ -44,7 +44,7 @@ async def test_unary_call_goes_through_with_metadata_and_deadline(rig: Rig) -> N
     seen = rig.rooms.runs.metadata
     assert (seen["authorization"], seen["x-request-id"], seen["x-raw-bin"]) == ("Bearer sk-1", "mine", b"\x00\xff")
     assert rig.rooms.runs.time_remaining is not None
-    assert 0 < rig.rooms.runs.time_remaining <= 5
+    assert 0 < rig.rooms.runs.time_remaining <= 5.05  # gRPC rounds deadlines up, by 10 ms at each hop
 
 
 async def test_rich_status_arrives_as_the_room_sent_it(rig: Rig) -> None:
