@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from starlette.types import Send
 
 
 class LiveBody:
-    """Writes pieces as they come, and `heartbeat` after each `every` seconds of silence.
+    """Writes pieces as they come, and `heartbeat` after each `every` seconds of silence. To be made by its writer.
 
-    One timer serves all heartbeats, and a piece costs no task. A client that takes nothing for `send_timeout` seconds
-    ends `write` with TimeoutError; `stalled` is called when it is a heartbeat that it does not take.
+    One timer watches both the silence and the writing, so that a piece costs no timer and no task. A client that
+    takes nothing for `send_timeout` seconds (or for `every`, if that is longer) ends `write` with TimeoutError;
+    `stalled` is called before, since the writer may be waiting for something else.
     """
 
     def __init__(
@@ -22,23 +24,28 @@ class LiveBody:
         self._send_timeout = send_timeout
         self._stalled = stalled
         self._loop = asyncio.get_running_loop()
-        self._written = self._loop.time()
-        self._writing = self._stuck = False
+        self._writer: asyncio.Task[Any] | None = asyncio.current_task()
         self._beating: asyncio.Task[None] | None = None
+        self._since = self._loop.time()
+        """When the last piece was taken, or the one under way was begun."""
+        self._writing = self._stuck = False
         self._timer = self._loop.call_later(every, self._look)
 
     async def write(self, piece: bytes, *, last: bool = False) -> None:
         """One piece, after a heartbeat that is under way; nothing may follow the last one."""
         if self._beating is not None:
-            await self._beating
+            await asyncio.wait({self._beating})
         if self._stuck:
             raise TimeoutError
-        self._writing = True
+        self._since, self._writing = self._loop.time(), True
         try:
-            async with asyncio.timeout(self._send_timeout):
-                await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
+            await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
+        except asyncio.CancelledError:
+            if self._stuck and self._writer is not None and self._writer.uncancel() == 0:
+                raise TimeoutError from None
+            raise
         finally:
-            self._writing, self._written = False, self._loop.time()
+            self._since, self._writing = self._loop.time(), False
 
     def close(self) -> None:
         """No heartbeat from now on."""
@@ -47,20 +54,20 @@ class LiveBody:
             self._beating.cancel()
 
     def _look(self) -> None:
-        now, due = self._loop.time(), self._written + self._every
-        if self._writing:
-            due = now + self._every
-        elif now >= due:
-            self._beating = asyncio.create_task(self._beat(), name="heartbeat")
-            due = now + self._every
-        self._timer = self._loop.call_at(due, self._look)
+        under_way = self._beating or (self._writer if self._writing else None)
+        now, due = self._loop.time(), self._since + (self._every if under_way is None else self._send_timeout)
+        if now >= due:
+            if under_way is not None:
+                self._stuck = True
+                self._stalled()
+                under_way.cancel()
+                return
+            self._beating = self._loop.create_task(self._beat(), name="heartbeat")
+            self._since, due = now, now + self._send_timeout
+        self._timer = self._loop.call_at(min(due, now + self._every), self._look)
 
     async def _beat(self) -> None:
         try:
-            async with asyncio.timeout(self._send_timeout):
-                await self._send({"type": "http.response.body", "body": self._heartbeat, "more_body": True})
-        except TimeoutError:
-            self._stuck = True
-            self._stalled()
+            await self._send({"type": "http.response.body", "body": self._heartbeat, "more_body": True})
         finally:
-            self._beating, self._written = None, self._loop.time()
+            self._beating, self._since = None, self._loop.time()
