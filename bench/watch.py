@@ -27,7 +27,10 @@ async def measure(*, watchers: int, steps: int) -> None:
 
 async def _ends(connection: Connection, watchers: int, steps: int) -> list[float]:
     graph = {
-        "1": {"class_type": "StandinSleep", "inputs": {"value": 1, "seconds": 2.0, "steps": steps, "preview": False}},
+        "1": {
+            "class_type": "StandinSleep",
+            "inputs": {"value": time.time_ns(), "seconds": 2.0, "steps": steps, "preview": False},
+        },
         "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
     }
     async with open_client(connection) as channel:
