@@ -13,6 +13,7 @@ from comfyfleet.run.v1 import run_service_pb2_grpc, runner_pb2_grpc
 
 from gateway.settings import GatewaySettings
 from services.common.rpc.channel import open_channel
+from services.common.rpc.local_channel import LocalMethods
 
 if TYPE_CHECKING:
     from comfyfleet.access.v1.access_pb2_grpc import AccessServiceAsyncStub
@@ -76,8 +77,11 @@ class Rooms:
 
 
 @asynccontextmanager
-async def open_rooms(settings: GatewaySettings) -> AsyncIterator[Rooms]:
-    """Channels to the addresses in `settings`; connected when first used, and again whenever lost."""
+async def open_rooms(settings: GatewaySettings, *, here: LocalMethods | None = None) -> AsyncIterator[Rooms]:
+    """Channels to the addresses in `settings`; connected when first used, and again whenever lost.
+
+    `here`: what this process serves itself, and is called without a socket.
+    """
     addresses = {
         "registry": settings.registry_address,
         "access": settings.access_address,
@@ -86,7 +90,9 @@ async def open_rooms(settings: GatewaySettings) -> AsyncIterator[Rooms]:
     }
     async with AsyncExitStack() as stack:
         channels = {
-            f"{room}_channel": await stack.enter_async_context(open_channel(address, idempotent=_methods(room)))
+            f"{room}_channel": await stack.enter_async_context(
+                open_channel(address, idempotent=_methods(room), here=here)
+            )
             for room, address in addresses.items()
         }
         yield Rooms(**channels)

@@ -1,7 +1,8 @@
 """Introduces the rooms to one another: the only file that knows two of them.
 
 A process serves any of `MEMBERS`. Its rooms share one gRPC server; whom a room calls, next door too, it calls through
-a channel that is opened here, so that one code path serves one machine and a cluster.
+a channel that is opened here, so that one code path serves one machine and a cluster. Next door the channel leads
+past the socket, straight to the server's handlers.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -12,6 +13,7 @@ from datetime import timedelta
 import grpc
 
 from gateway.porch import open_gateway
+from gateway.rooms import open_rooms
 from services.access.bootstrap import FirstKeys, bootstrap
 from services.access.room import open_room as open_access
 from services.access.room import use_cases
@@ -21,6 +23,7 @@ from services.common.events.nats import Nats, open_nats
 from services.common.events.revocations import follow_revocations
 from services.common.rpc.authentication import Authenticator
 from services.common.rpc.channel import open_channel
+from services.common.rpc.local_channel import LocalMethods
 from services.common.rpc.remote_authenticator import RemoteAuthenticator
 from services.common.rpc.server import Member, open_server
 from services.common.settings import Settings
@@ -56,12 +59,12 @@ async def open_members(names: Sequence[str], settings: Settings) -> AsyncIterato
             folder = settings.folder_of("standin")
             await stack.enter_async_context(open_standin(folder=folder, host=host, port=int(port)))
         rooms = [name for name in names if name in ROOMS]
-        if rooms:
-            await stack.enter_async_context(_serve_rooms(rooms, settings))
+        here = await stack.enter_async_context(_serve_rooms(rooms, settings)) if rooms else None
         if "dispatcher" in names:
             await stack.enter_async_context(open_dispatcher(settings=settings))
         if "gateway" in names:
-            await stack.enter_async_context(open_gateway(settings=settings))
+            behind = await stack.enter_async_context(open_rooms(settings, here=here))
+            await stack.enter_async_context(open_gateway(settings=settings, rooms=behind))
         yield
 
 
@@ -94,6 +97,7 @@ class _Surroundings:
     settings: Settings
     nats: Nats
     hints: Hints
+    here: LocalMethods
     stack: AsyncExitStack
 
     async def database(self, room: str) -> Database:
@@ -105,16 +109,16 @@ class _Surroundings:
         """A channel to another room, with the service credential, open until the process ends."""
         secret = self.settings.service_secret
         return await self.stack.enter_async_context(
-            open_channel(address, service_credential=secret, idempotent=idempotent)
+            open_channel(address, service_credential=secret, idempotent=idempotent, here=self.here)
         )
 
 
 @asynccontextmanager
-async def _serve_rooms(names: Sequence[str], settings: Settings) -> AsyncIterator[None]:
+async def _serve_rooms(names: Sequence[str], settings: Settings) -> AsyncIterator[LocalMethods]:
     async with open_server(address=settings.listen) as server, AsyncExitStack() as stack:
         nats = await stack.enter_async_context(open_nats(url=settings.nats_server, name="+".join(names)))
         hints = await stack.enter_async_context(open_hints(nats=nats))
-        around = _Surroundings(settings=settings, nats=nats, hints=hints, stack=stack)
+        around = _Surroundings(settings=settings, nats=nats, hints=hints, here=server.methods, stack=stack)
         members: list[Member] = []
         authenticator: Authenticator | None = None
         if "access" in names:
@@ -134,7 +138,7 @@ async def _serve_rooms(names: Sequence[str], settings: Settings) -> AsyncIterato
             service_credentials=settings.service_secrets,
             with_reflection=settings.reflection,
         ):
-            yield
+            yield server.methods
 
 
 async def _open_registry(around: _Surroundings) -> list[Member]:

@@ -25,6 +25,8 @@ from services.common.status import error_of
 SERVICE = "comfyfleet.sample.v1.SampleService"
 DEADLINE = 20.0
 GOOD = bearer("sk-good")
+FLOOD, FLOOD_BYTES = 60, 1024 * 1024
+"""More than any buffer on the way takes."""
 
 
 class Secrets:
@@ -50,6 +52,7 @@ class Sample:
     def __init__(self) -> None:
         self.opened = asyncio.Event()
         self.closed = asyncio.Event()
+        self.sent = 0
 
     async def who(self, request: bytes, context: Any) -> bytes:
         principal = current_principal()
@@ -70,6 +73,11 @@ class Sample:
             yield str(number).encode()
         if request == b"fail":
             raise NotFound("No more.", reason="THING_NOT_FOUND")
+
+    async def flood(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        for _ in range(FLOOD):
+            yield bytes(FLOOD_BYTES)
+            self.sent += 1
 
     async def watch(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
         try:
@@ -94,6 +102,7 @@ class Sample:
             "Rooms": grpc.unary_unary_rpc_method_handler(self.who),
             "Unruled": grpc.unary_unary_rpc_method_handler(self.who),
             "Count": grpc.unary_stream_rpc_method_handler(self.count),
+            "Flood": grpc.unary_stream_rpc_method_handler(self.flood),
             "Watch": grpc.unary_stream_rpc_method_handler(self.watch),
             "Collect": grpc.stream_unary_rpc_method_handler(self.collect),
             "Echo": grpc.stream_stream_rpc_method_handler(self.echo),
@@ -109,6 +118,7 @@ RULES = service_rules(
         "Secret": scoped("sample:write"),
         "Rooms": service_only(),
         "Count": scoped("sample:read"),
+        "Flood": scoped("sample:read"),
         "Watch": scoped("sample:read", endless=True),
         "Collect": scoped("sample:read"),
         "Echo": scoped("sample:read"),
@@ -133,20 +143,20 @@ class Setting:
 
 
 @asynccontextmanager
-async def _open_setting() -> AsyncIterator[Setting]:
+async def _open_setting(*, local: bool = False) -> AsyncIterator[Setting]:
     sample, secrets = Sample(), Secrets()
     member = Member(name="sample", register=sample.register, rules=RULES)
     async with (
         open_server(address="127.0.0.1:0") as server,
-        open_channel(server.address) as channel,
+        open_channel(server.address, here=server.methods if local else None) as channel,
         server.serving([member], authenticator=secrets, service_credentials=["svc-new", "svc-old"]),
     ):
         yield Setting(server, channel, sample, secrets)
 
 
-@pytest_asyncio.fixture
-async def setting() -> AsyncIterator[Setting]:
-    async with _open_setting() as opened:
+@pytest_asyncio.fixture(params=[False, True], ids=["socket", "same process"])
+async def setting(request: pytest.FixtureRequest) -> AsyncIterator[Setting]:
+    async with _open_setting(local=request.param) as opened:
         yield opened
 
 
@@ -271,6 +281,37 @@ async def test_a_cancelled_stream_closes_its_handler(setting: Setting) -> None:
     await asyncio.wait_for(setting.sample.closed.wait(), DEADLINE)
 
 
+async def test_a_deadline_ends_the_call_and_closes_its_handler(setting: Setting) -> None:
+    watch: Any = setting.channel.unary_stream(f"/{SERVICE}/Watch")
+    call = watch(b"", metadata=GOOD, timeout=1)
+    assert await call.read() == b"first"
+    assert (await _refused(call.read())).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await asyncio.wait_for(setting.sample.closed.wait(), DEADLINE)
+
+
+async def test_who_stops_waiting_for_an_answer_cancels_the_call(setting: Setting) -> None:
+    call = setting.stream("Watch")
+    assert await call.read() == b"first"
+    reading = asyncio.create_task(call.read())
+    await asyncio.wait({reading}, timeout=0.1)
+    reading.cancel()
+    await asyncio.wait({reading}, timeout=DEADLINE)
+    assert reading.cancelled()
+    assert await call.code() is grpc.StatusCode.CANCELLED
+    await asyncio.wait_for(setting.sample.closed.wait(), DEADLINE)
+
+
+async def test_a_handler_waits_for_a_reader_that_is_slow(setting: Setting) -> None:
+    call = setting.stream("Flood")
+    assert len(await call.read()) == FLOOD_BYTES
+    await asyncio.wait({asyncio.ensure_future(call.code())}, timeout=0.3)
+    assert setting.sample.sent < FLOOD
+    for _ in range(FLOOD - 1):
+        assert len(await call.read()) == FLOOD_BYTES
+    assert await call.read() is grpc.aio.EOF
+    assert setting.sample.sent == FLOOD
+
+
 async def test_a_revoked_credential_is_forgotten_and_its_streams_end(setting: Setting) -> None:
     call = setting.stream("Watch")
     assert await call.read() == b"first"
@@ -296,8 +337,9 @@ async def test_one_secret_is_asked_for_once_by_many_callers(setting: Setting) ->
     assert setting.secrets.asked == 1
 
 
-async def test_a_stopping_server_says_so_and_ends_endless_streams() -> None:
-    async with _open_setting() as setting:
+@pytest.mark.parametrize("local", [False, True], ids=["socket", "same process"])
+async def test_a_stopping_server_says_so_and_ends_endless_streams(local: bool) -> None:
+    async with _open_setting(local=local) as setting:
         health: Any = health_pb2_grpc.HealthStub(setting.channel)
         for service in ("", SERVICE):
             answer = await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=DEADLINE)

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 from grpc.aio import Channel
 
+from services.common.rpc.local_channel import LocalChannel, LocalMethods
 from services.common.rpc.metadata import REQUEST_ID, bearer, current_request_id
 from services.common.rpc.options import CHANNEL_OPTIONS
 
@@ -20,18 +21,25 @@ _Metadata = Iterable[tuple[str, str | bytes]]
 
 @asynccontextmanager
 async def open_channel(
-    address: str, *, service_credential: str | None = None, idempotent: Sequence[str] = ()
+    address: str,
+    *,
+    service_credential: str | None = None,
+    idempotent: Sequence[str] = (),
+    here: LocalMethods | None = None,
 ) -> AsyncIterator[Channel]:
     """A channel to `address`, connected when first used and again whenever it is lost.
 
     `service_credential` goes with every call (add `for_team(…)` to act for one). The methods named `idempotent`
     (`comfyfleet.registry.v1.RegistryService/GetWorkflow`, or a service alone for all of its methods) are tried up to
-    four times on UNAVAILABLE, within the caller's deadline.
+    four times on UNAVAILABLE, within the caller's deadline. `here`: what this process serves itself; if that is what
+    is at `address`, calls go there without a socket, and once.
     """
     options: list[tuple[str, Any]] = [*CHANNEL_OPTIONS]
     if idempotent:
         options.append(("grpc.service_config", _retrying(idempotent)))
     async with grpc.aio.insecure_channel(address, options=options) as channel:
+        if here is not None and here.address == address:
+            channel = LocalChannel(here, channel)
         yield _CallingChannel(channel, bearer(service_credential) if service_credential else ())
 
 

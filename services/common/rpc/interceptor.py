@@ -59,10 +59,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
             handler = await continuation(handler_call_details)
             if handler is None:
                 return None  # gRPC answers UNIMPLEMENTED
-            wrapped = self._wrapped[method] = self._wrap(method, handler)
+            wrapped = self._wrapped[method] = self.wrap(method, handler)
         return wrapped
 
-    def _wrap(self, method: str, handler: Any) -> _Handler:
+    def wrap(self, method: str, handler: Any) -> _Handler:
+        """The handler of `method` with all of the above before it."""
         codec = {
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 from services.common.clock import Clock, SystemClock
 from services.common.rpc.authentication import Authentication, Authenticator, CachedAuthenticator
 from services.common.rpc.interceptor import Interceptor
+from services.common.rpc.local_channel import LocalMethods
 from services.common.rpc.options import SERVER_OPTIONS
 from services.common.rpc.rule import Rule, anyone
 from services.common.rpc.running_calls import RunningCalls
@@ -64,6 +65,8 @@ class RoomServer:
         self._cached: CachedAuthenticator | None = None
         self.port = port
         self.address = f"{host}:{port}"
+        self.methods = LocalMethods(address=self.address, wrap=interceptor.wrap)
+        """For channels to this address that are opened in this process."""
 
     @asynccontextmanager
     async def serving(
@@ -89,6 +92,7 @@ class RoomServer:
         )
         checks = await self._register(members, with_reflection=with_reflection)
         await self._server.start()
+        self.methods.accepting = True
         # It asks past the cache, whose answer may be as old as itself.
         uncached = Authentication(service_credentials=service_credentials, authenticators=[*local, authenticator])
         sweep = asyncio.create_task(self._sweep(uncached), name="revocation-sweep")
@@ -107,9 +111,9 @@ class RoomServer:
     async def _register(self, members: Sequence[Member], *, with_reflection: bool) -> health.aio.HealthServicer:
         names = [service for member in members for service in member.services]
         for member in members:
-            member.register(self._server)
+            self.methods.register(member.register, self._server)
         checks = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(checks, self._server)
+        self.methods.register(lambda server: health_pb2_grpc.add_HealthServicer_to_server(checks, server), self._server)
         for name in ("", *names):
             await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
         if with_reflection:
@@ -126,9 +130,10 @@ class RoomServer:
 
     async def _stop(self, checks: health.aio.HealthServicer) -> None:
         await checks.enter_graceful_shutdown()
+        self.methods.accepting = False
         stopping = asyncio.ensure_future(self._server.stop(GRACE.total_seconds()))
         self._running.stop_endless()
-        await stopping
+        await asyncio.gather(stopping, self.methods.finish(GRACE.total_seconds()))
 
 
 @asynccontextmanager
