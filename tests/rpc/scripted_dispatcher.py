@@ -164,13 +164,13 @@ async def _write(call: Any, outgoing: "asyncio.Queue[run_queue_pb2.CurrentState]
             await call.write(message)
 
 
-def output(ordinal: int) -> run_queue_pb2.Output:
-    """An output of a save node."""
+def output(ordinal: int, *, position: int | None = None) -> run_queue_pb2.Output:
+    """An output of a save node; its place is that of its ordinal unless said otherwise."""
     return run_queue_pb2.Output(
         ordinal=ordinal,
         node_id="2",
         key="images",
-        position=ordinal,
+        position=ordinal if position is None else position,
         file_id=new_id(),
         sha256=f"{ordinal:064x}",
         size_bytes=100 + ordinal,

@@ -14,7 +14,7 @@ from services.common.grant import decode_grant, public_keys
 from services.common.sql import Database
 from services.common.status import error_of
 from tests.rpc.queue_rig import ALICE, BOB, DEADLINE, GRAPH, TEAM_A, QueueRig, open_queue_rig
-from tests.rpc.scripted_dispatcher import ScriptedDispatcher
+from tests.rpc.scripted_dispatcher import ScriptedDispatcher, output
 
 RUN, STAGE, CANCEL, RECALL = (
     run_queue_pb2.ACTION_RUN,
@@ -105,6 +105,28 @@ async def test_outputs_that_came_early_and_late_stand_once_in_the_last_event(rig
     assert last is not None
     assert [one.ordinal for one in last.state_changed.run.outputs] == [0, 1, 2]
     assert [one.ordinal for one in (await rig.get(run.id)).outputs] == [0, 1, 2]
+
+
+async def test_an_adopting_session_may_find_outputs_in_another_order(rig: QueueRig) -> None:
+    old = await rig.attached()
+    run = await rig.create()
+    held = await old.assigned(run.id)
+    running = run_queue_pb2.Running(backend_started=True)
+    old.report(held, running=running, outputs=[output(0), output(1)], outputs_count=2)
+    await old.until(lambda desired: [one.outputs_acknowledged for one in desired.executions] == [2])
+    new = await rig.attached()
+    held = await new.assigned(run.id)
+    assert held.outputs_acknowledged == 2
+    # Its first word of an output is one that nobody has told, under an ordinal that stands for another.
+    new.report(held, running=running, outputs=[output(0, position=2)], outputs_count=1)
+    await new.until(lambda desired: [one.outputs_acknowledged for one in desired.executions] == [3])
+    found = [output(0, position=2), output(1, position=1), output(2, position=0), output(3, position=3)]
+    done = run_queue_pb2.Finished(outcome=run_queue_pb2.OUTCOME_SUCCEEDED)
+    new.report(held, finished=done, outputs=found, outputs_count=4)
+    ended = await rig.ended(run.id)
+    assert [(one.ordinal, one.position) for one in ended.outputs] == [(0, 0), (1, 1), (2, 2), (3, 3)]
+    added = [one.output_added for one in await rig.log(run.id) if one.HasField("output_added")]
+    assert [(one.ordinal, one.position) for one in added] == [(0, 0), (1, 1), (2, 2), (3, 3)]
 
 
 async def test_the_spec_is_sent_until_it_is_listed_and_not_again(rig: QueueRig) -> None:

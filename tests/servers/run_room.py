@@ -14,6 +14,7 @@ from comfyfleet.run.v1 import run_queue_pb2, run_queue_pb2_grpc
 from services.common.ids import new_id
 
 Key = tuple[str, int]
+Place = tuple[str, str, int]
 _Context = grpc.aio.ServicerContext[Any, Any]
 FLEET = "fleet-of-tests"
 
@@ -39,7 +40,7 @@ class ScriptedRunRoom(run_queue_pb2_grpc.RunQueueServiceServicer):
     endpoints: dict[str, str] = field(default_factory=dict)
     """Registered backends: URL by local key."""
     epochs: dict[str, int] = field(default_factory=dict)
-    _outputs: dict[Key, dict[int, run_queue_pb2.Output]] = field(default_factory=dict)
+    _outputs: dict[Key, dict[Place, run_queue_pb2.Output]] = field(default_factory=dict)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     # ------------------------------------------------------------------ what a test does
@@ -181,7 +182,8 @@ class ScriptedRunRoom(run_queue_pb2_grpc.RunQueueServiceServicer):
         key = (state.run_id, state.attempt)
         self.seen.append(state)
         held = self._outputs.setdefault(key, {})
-        held.update({output.ordinal: output for output in state.outputs})
+        for output in state.outputs:
+            held.setdefault((output.node_id, output.key, output.position), output)
         desired = self.desired.get(key)
         if desired is None:
             return
@@ -192,7 +194,7 @@ class ScriptedRunRoom(run_queue_pb2_grpc.RunQueueServiceServicer):
             whole = run_queue_pb2.ExecutionState()
             whole.CopyFrom(state)
             del whole.outputs[:]
-            whole.outputs.extend(held[ordinal] for ordinal in sorted(held))
+            whole.outputs.extend(held.values())
             self.finished[key] = whole
             if self.forget_finished:
                 self.desired.pop(key)

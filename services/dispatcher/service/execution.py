@@ -61,7 +61,7 @@ class DispatchedExecution:
         spec: ExecutionSpec,
         home: Home,
         fleet_id: str,
-        must_look: bool,
+        is_inherited: bool,
         changes: Changes,
         watchers: Watchers,
         stopwatch: Stopwatch,
@@ -74,8 +74,12 @@ class DispatchedExecution:
         self.began_at: float | None = None
         self._home = home
         self._assignment = Assignment(key=desired.key, spec=spec, fleet_id=fleet_id)
-        self._must_look = must_look
+        self._must_look = is_inherited or desired.submitted
         self._was_submitted = desired.submitted
+        self._must_settle = is_inherited and not desired.submitted
+        """An earlier session may have left a POST unanswered, which arrives when it likes (A6)."""
+        self._tells_all = desired.outputs_acknowledged > 0
+        """An earlier session told some outputs, maybe in another order: the number says nothing about ours (C3)."""
         self._changes = changes
         self._watchers = watchers
         self._stopwatch = stopwatch
@@ -132,6 +136,10 @@ class DispatchedExecution:
                     await self._home.backend.ready()
                     if await execution.find():
                         break
+                    if self._must_settle:
+                        self._must_settle = False
+                        await self._unless_withdrawn(lambda: asyncio.sleep(_SETTLE))
+                        continue
                     look = False
                     if self._was_submitted and not self._withdrawn.done():
                         return _lost()
@@ -321,7 +329,7 @@ class DispatchedExecution:
             staged_bytes=self._staged[0],
             stage_total_bytes=self._staged[1],
             outputs_count=len(self._outputs),
-            outputs=self._outputs[self.desired.outputs_acknowledged :],
+            outputs=self._outputs[0 if self._tells_all else self.desired.outputs_acknowledged :],
         )
 
     def _reported_phase(self) -> Phase:

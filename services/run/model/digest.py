@@ -17,6 +17,8 @@ PROGRESS_EVERY = timedelta(seconds=1)
 """A run's progress is stored at most so often."""
 
 Key = tuple[str, int]
+Place = tuple[str, str, int]
+"""Node, key and position of an output."""
 
 
 class Kind(Enum):
@@ -64,12 +66,21 @@ class Memory:
     confirmed: dict[Key, datetime] = field(default_factory=dict)
     """When the backend last confirmed it."""
     progress_stored: dict[Key, datetime] = field(default_factory=dict)
+    outputs_written: dict[Key, set[Place]] = field(default_factory=dict)
+    """Places of outputs that were written, or looked up, by this stream."""
     settled: set[Key] = field(default_factory=set)
     """Reported still, though the rows are done with it."""
 
+    def wrote(self, changes: Collection["Change"]) -> None:
+        """These changes are committed."""
+        for change in changes:
+            if change.report.outputs:
+                places = self.outputs_written.setdefault(change.report.key, set())
+                places.update(one.place for one in change.report.outputs)
+
     def forget_all_but(self, held: Collection[Key], reported: Collection[Key]) -> None:
         """Drop what concerns executions that are gone."""
-        for record in (self.first_seen, self.confirmed, self.progress_stored):
+        for record in (self.first_seen, self.confirmed, self.progress_stored, self.outputs_written):
             for key in [key for key in record if key not in held]:
                 del record[key]
         self.settled &= set(reported)
@@ -96,7 +107,7 @@ def digest(
         if report.epoch != known.epoch or report.runner_id != known.runner_id:
             continue  # of an earlier grant: it does not count
         memory.confirmed[report.key] = now - report.observed_age
-        kind = _kind(report, known)
+        kind = _kind(report, known, memory)
         if kind is None:
             pass
         elif kind is Kind.ENDED or (ripe := _ripe_at(report, memory, now)) <= now:
@@ -115,13 +126,19 @@ def digest(
     )
 
 
-def _kind(report: ExecutionReport, known: HeldExecution) -> Kind | None:
+def _kind(report: ExecutionReport, known: HeldExecution, memory: Memory) -> Kind | None:
     if report.phase is Phase.FINISHED:
         return Kind.ENDED
     begins = report.phase is Phase.RUNNING and known.state is RunState.DISPATCHED
-    if begins or any(output.ordinal >= known.outputs_count for output in report.outputs):
+    if begins or (report.outputs and _has_unwritten(report, known, memory)):
         return Kind.BEGUN
     return Kind.SUBMITTED if report.submitted and not known.submitted else None
+
+
+def _has_unwritten(report: ExecutionReport, known: HeldExecution, memory: Memory) -> bool:
+    """By place too, since the ordinals of a dispatcher that was started again are others (EXECUTION C3)."""
+    written: Collection[Place] = memory.outputs_written.get(report.key, ())
+    return any(one.ordinal >= known.outputs_count or one.place not in written for one in report.outputs)
 
 
 def _ripe_at(report: ExecutionReport, memory: Memory, now: datetime) -> datetime:

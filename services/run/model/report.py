@@ -52,6 +52,11 @@ class OutputReport:
     kind: str
     cached: bool
 
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """What it is in its attempt, whatever its ordinal: node, key, position."""
+        return self.node_id, self.key, self.position
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finish:

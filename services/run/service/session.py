@@ -185,6 +185,7 @@ class DispatcherSession:
         if errand.runners is not None:
             self._runners = errand.runners
         self._draining = report.draining
+        self._memory.wrote(found.changes)
         for one in found.progress:
             self._memory.progress_stored[one.key] = now
         await self._after(settled)

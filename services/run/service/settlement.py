@@ -22,7 +22,15 @@ from services.run.store.board import fill
 from services.run.store.fleet import renew_lease, session_of, set_draining, superseded, update_runners
 from services.run.store.holding import read_holding, read_specs
 from services.run.store.lapse import end_from_outside
-from services.run.store.outcome import Recorded, record_begun, record_end, record_found_again, record_submitted
+from services.run.store.outcome import (
+    Recorded,
+    record_begun,
+    record_end,
+    record_found_again,
+    record_submitted,
+    stored_outputs,
+    unrecorded,
+)
 from services.run.store.refusal import add_missing, store_progress
 from services.run.store.tally import Tally
 
@@ -173,8 +181,9 @@ class Settlement:
         done: Settled,
         now: datetime,
     ) -> str | None:
-        listed = max((one.ordinal + 1 for one in report.outputs), default=0)
-        if finish.outcome is Outcome.SUCCEEDED and max(listed, current.outputs_count) < report.outputs_count:
+        stored = stored_outputs(session, current) if current.outputs_count else ()
+        known = current.outputs_count + len(unrecorded(stored, report.outputs))
+        if finish.outcome is Outcome.SUCCEEDED and known < report.outputs_count:
             return None  # outputs are missing in this message; the next one, which knows what is recorded, has them
         decision, class_id = self._decide(session, current, finish, now)
         if current.lapsed and decision.retries:

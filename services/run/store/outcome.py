@@ -187,21 +187,34 @@ def stored_outputs(session: Session, current: CurrentAttempt) -> tuple[RunOutput
     return tuple(RunOutput(**{name: getattr(row, name) for name in RunOutput.__slots__}) for row in rows)
 
 
+def unrecorded(stored: Sequence[RunOutput], reports: Sequence[OutputReport]) -> list[OutputReport]:
+    """The reported outputs whose place is not among `stored`, each place once, in the order in which they were found.
+
+    By place and not by ordinal: a dispatcher that was started again finds outputs in another order than the one before
+    it had told (EXECUTION C3).
+    """
+    places = {(one.node_id, one.key, one.position) for one in stored}
+    found: list[OutputReport] = []
+    for report in sorted(reports, key=lambda one: one.ordinal):
+        if report.place not in places:
+            places.add(report.place)
+            found.append(report)
+    return found
+
+
 def _new_outputs(session: Session, current: CurrentAttempt, reports: Sequence[OutputReport]) -> list[RunOutput]:
-    """The outputs above those recorded, without gaps, with their names."""
-    unseen = sorted((one for one in reports if one.ordinal >= current.outputs_count), key=lambda one: one.ordinal)
-    if not unseen:
+    """The outputs that are not recorded yet, numbered after those that are, with their names."""
+    if not reports:
         return []
-    taken = {one.name for one in stored_outputs(session, current)} if current.outputs_count else set()
+    stored = stored_outputs(session, current) if current.outputs_count else ()
+    taken = {one.name for one in stored}
     made: list[RunOutput] = []
-    for report in unseen:
-        if report.ordinal != current.outputs_count + len(made):
-            break
+    for report in unrecorded(stored, reports):
         name = output_name(keys=current.output_keys, node_id=report.node_id, file_name=report.file_name, taken=taken)
         taken.add(name)
         made.append(
             RunOutput(
-                ordinal=report.ordinal,
+                ordinal=current.outputs_count + len(made),
                 name=name,
                 node_id=report.node_id,
                 key=report.key,
