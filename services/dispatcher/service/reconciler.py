@@ -183,7 +183,7 @@ class Reconciler:
             spec=desired.spec,
             home=runner,
             fleet_id=fleet_id,
-            must_look=desired.submitted or desired.key in runner.to_look_for,
+            is_inherited=desired.key in runner.to_look_for,
             changes=self._changes,
             watchers=self._watchers,
             stopwatch=self._stopwatch,

@@ -138,6 +138,8 @@ class ComfyExecution:
             self._again = True
             self._collector.forget_lost()
             try:
+                if not self._names:
+                    await self.stage()  # an adopted prompt was staged by another session
                 await self._post(await self._body(f"{self._spec.cache_salt}.{new_id()}"))
             except (BackendAway, ExecutionEnded):
                 return self._output_lost()
@@ -212,7 +214,10 @@ class ComfyExecution:
         return write() if len(spec.graph_json) < _LARGE_GRAPH_BYTES else await asyncio.to_thread(write)
 
     async def _post(self, body: bytes) -> None:
+        # A reading from before says nothing about a prompt that is submitted again under its id.
+        self._submitted_at = None
         self._absent = False
+        self._stirred.clear()
         self._has_left = False
         self._hearing.expect()
         try:
