@@ -55,9 +55,9 @@ class RunGrant:
     expires_at: datetime
 
 
-def encode_grant(grant: RunGrant, private_key_pem: str, kid: str | None = None) -> str:
-    """The token of `grant`, signed; `kid` is the key's own thumbprint where none is given."""
-    key = _private_key(private_key_pem)
+def encode_grant(grant: RunGrant, signer: str | Ed25519PrivateKey, kid: str | None = None) -> str:
+    """The token of `grant`, signed with a key or its PEM; `kid` is the key's thumbprint where none is given."""
+    key = private_key(signer) if isinstance(signer, str) else signer
     claims: dict[str, Any] = {
         "aud": AUDIENCE,
         "fleet": grant.fleet_id,
@@ -113,11 +113,12 @@ def new_key_pair() -> tuple[str, str]:
 
 def public_key_pem(private_key_pem: str) -> str:
     """The public key that belongs to a private one, as PEM."""
-    public = _private_key(private_key_pem).public_key()
+    public = private_key(private_key_pem).public_key()
     return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def _private_key(pem: str) -> Ed25519PrivateKey:
+def private_key(pem: str) -> Ed25519PrivateKey:
+    """A private key, read from its PEM text; ValueError where it is no Ed25519 key."""
     key = serialization.load_pem_private_key(pem.encode(), password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError("Grant keys are Ed25519 keys.")

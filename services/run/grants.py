@@ -4,7 +4,8 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from services.common.clock import Clock
-from services.common.grant import RunGrant, encode_grant, public_key_pem, public_keys
+from services.common.grant import RunGrant, encode_grant, key_id
+from services.common.grant import private_key as read_private_key
 from services.run.model.desire import FileToken, HeldExecution
 
 LIFE = timedelta(minutes=10)
@@ -15,8 +16,8 @@ class GrantSigner:
     """Signs file tokens with the private key of the settings."""
 
     def __init__(self, *, private_key: str, fleet_id: str, max_output_bytes: int, clock: Clock) -> None:
-        self._private_key = private_key
-        self._kid = next(iter(public_keys([public_key_pem(private_key)])))
+        self._private_key = read_private_key(private_key)
+        self._kid = key_id(self._private_key.public_key())
         self._fleet_id = fleet_id
         self._max_output_bytes = max_output_bytes
         self._clock = clock

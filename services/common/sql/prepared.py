@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Select
+from sqlalchemy import Dialect, Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
 from sqlmodel import Session
+
+DRIVER = "driver"
+"""Key in a session's `info`: SQLite's own connection, on which the session's transaction has begun."""
 
 _Convert = Callable[[Any], Any] | None
 
@@ -44,10 +47,10 @@ class _Text:
 class Prepared:
     """A Core statement; its parameters are all named with `bindparam`, or are the columns of an INSERT of whole rows.
 
-    SQLAlchemy takes some 80 µs for each execution, several times what SQLite takes. So on SQLite the driver is called
-    directly, with the text that SQLAlchemy made of the statement and with its conversions of types; elsewhere, where
-    the way to the database costs more than that, the statement goes the usual way. Rows have their columns as
-    attributes and `_asdict()`, either way. Lists in `IN` are not known here.
+    SQLAlchemy takes some 80 µs for each execution, several times what SQLite takes. So in a session with a driver of
+    its own (see `DRIVER`) that is called directly, with the text that SQLAlchemy made of the statement and with its
+    conversions of types; elsewhere, where the way to the database costs more than that, the statement goes the usual
+    way. Rows have their columns as attributes and `_asdict()`, either way. Lists in `IN` are not known here.
     """
 
     def __init__(self, statement: Select[Any] | UpdateBase) -> None:
@@ -56,15 +59,15 @@ class Prepared:
 
     def all(self, session: Session, values: Mapping[str, Any]) -> Sequence[Any]:
         """All rows of the answer."""
-        connection = session.connection()
-        if connection.dialect.name != "sqlite":
-            return connection.execute(self._statement, values).all()
-        text = self._text or self._prepare(connection.dialect)
+        driver = session.info.get(DRIVER)
+        if driver is None:
+            return session.connection().execute(self._statement, values).all()
+        text = self._text or self._prepare(session.get_bind().dialect)
         parameters = text.parameters(values)
         try:
-            rows = _driver(connection).execute(text.sql, parameters).fetchall()
+            rows = driver.execute(text.sql, parameters).fetchall()
         except Exception as error:
-            raise _wrapped(error, connection, text.sql, parameters) from error
+            raise _wrapped(error, session, text.sql, parameters) from error
         return [text.answer(row) for row in rows]
 
     def first(self, session: Session, values: Mapping[str, Any]) -> Any | None:
@@ -74,29 +77,29 @@ class Prepared:
 
     def run(self, session: Session, values: Mapping[str, Any]) -> int:
         """Change something; how many rows were changed."""
-        connection = session.connection()
-        if connection.dialect.name != "sqlite":
-            return connection.execute(self._statement, values).rowcount
-        text = self._text or self._prepare(connection.dialect)
+        driver = session.info.get(DRIVER)
+        if driver is None:
+            return session.connection().execute(self._statement, values).rowcount
+        text = self._text or self._prepare(session.get_bind().dialect)
         parameters = text.parameters(values)
         try:
-            count: int = _driver(connection).execute(text.sql, parameters).rowcount
+            count: int = driver.execute(text.sql, parameters).rowcount
         except Exception as error:
-            raise _wrapped(error, connection, text.sql, parameters) from error
+            raise _wrapped(error, session, text.sql, parameters) from error
         return count
 
     def run_each(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         """Change something for each of `rows`."""
-        connection = session.connection()
-        if connection.dialect.name != "sqlite":
-            connection.execute(self._statement, list(rows))
+        driver = session.info.get(DRIVER)
+        if driver is None:
+            session.connection().execute(self._statement, list(rows))
             return
-        text = self._text or self._prepare(connection.dialect)
+        text = self._text or self._prepare(session.get_bind().dialect)
         parameters = [text.parameters(row) for row in rows]
         try:
-            _driver(connection).executemany(text.sql, parameters)
+            driver.executemany(text.sql, parameters)
         except Exception as error:
-            raise _wrapped(error, connection, text.sql, parameters) from error
+            raise _wrapped(error, session, text.sql, parameters) from error
 
     def _prepare(self, dialect: Dialect) -> _Text:
         compiled = self._statement.compile(dialect=dialect)
@@ -117,13 +120,10 @@ class Prepared:
         return self._text
 
 
-def _driver(connection: Connection) -> Any:
-    return connection.connection.dbapi_connection
-
-
-def _wrapped(error: Exception, connection: Connection, sql: str, parameters: Any) -> BaseException:
+def _wrapped(error: Exception, session: Session, sql: str, parameters: Any) -> BaseException:
     """The driver's error as SQLAlchemy's, which whoever catches it expects."""
-    driver = connection.dialect.dbapi
+    dialect = session.get_bind().dialect
+    driver = dialect.dbapi
     if driver is None or not isinstance(error, driver.Error):
         return error
-    return DBAPIError.instance(sql, parameters, error, driver.Error, dialect=connection.dialect)
+    return DBAPIError.instance(sql, parameters, error, driver.Error, dialect=dialect)

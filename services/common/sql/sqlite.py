@@ -28,6 +28,7 @@ from sqlmodel import Session
 
 from services.common.errors import Unavailable
 from services.common.sql.address import DatabaseAddress
+from services.common.sql.prepared import DRIVER
 from services.common.sql.sqlite_engine import reader_engine, writer_engine
 
 T = TypeVar("T")
@@ -97,8 +98,8 @@ class _Writer:
     def __init__(self, connection: Connection, committer: _Committer) -> None:
         self._connection = connection
         self._committer = committer
-        self._alone = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")
-        self._saved = Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
+        self._alone = _session(connection, join_transaction_mode="rollback_only")
+        self._saved = _session(connection, join_transaction_mode="create_savepoint")
         self._waiting: deque[_Job] = deque()
         self._committing = False
         self.idle = asyncio.Event()
@@ -154,6 +155,7 @@ class _Writer:
             return
         session = self._saved
         try:
+            session.connection()  # begins the savepoint
             job.answer = job.unit(session)
             session.commit()  # releases the savepoint
         except BaseException as error:
@@ -219,13 +221,20 @@ class SqliteDatabase:
 
 
 def _read_on(connection: Connection, unit: Callable[[Session], T]) -> T:
+    transaction = connection.begin()
     try:
-        with Session(connection, expire_on_commit=False) as session:
+        with _session(connection) as session:
             answer = unit(session)
             session.expunge_all()
             return answer
     finally:
-        connection.rollback()
+        transaction.rollback()
+
+
+def _session(connection: Connection, **options: Any) -> Session:
+    """A session on `connection`, for prepared statements too."""
+    driver = connection.connection.dbapi_connection
+    return Session(connection, expire_on_commit=False, info={DRIVER: driver}, **options)
 
 
 def _translated(error: OperationalError) -> Exception:

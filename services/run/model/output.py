@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 _UNNAMED = "output"
@@ -37,7 +37,7 @@ class RunOutput:
 
     def to_json(self) -> dict[str, Any]:
         """The output as it is stored in event bodies."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "RunOutput":
