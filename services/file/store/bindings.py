@@ -4,17 +4,20 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, bindparam, delete, select, update
 from sqlmodel import Session
 
 from services.common.errors import Violation
 from services.common.ids import is_id
 from services.common.sql import Database
+from services.common.sql.prepared import Prepared
 from services.file.model.binding import WantedFile, violation_of
 from services.file.model.fact import Occasion
 from services.file.model.file import File
 from services.file.store.rows import BATCH, Row, delete_files, file_of, insert_new, locked_files, visible
 from services.file.store.tables import BINDING, FILE
+
+_INPUT = Prepared(select(BINDING.c.file_id).where(BINDING.c.run_id == bindparam("run")).limit(1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +59,7 @@ class BindingStore:
 
     async def has_inputs(self, run_id: str) -> bool:
         """Whether the run reads any file."""
-        statement = select(BINDING.c.file_id).where(BINDING.c.run_id == run_id).limit(1)
-        return await self._database.glance(lambda session: session.connection().execute(statement).first() is not None)
+        return await self._database.glance(lambda session: _INPUT.first(session, {"run": run_id}) is not None)
 
     async def release(self, run_id: str, occasion: Occasion) -> Released:
         """The run has ended: let go a batch of its inputs. Those that were to go, do, unless another run reads them."""

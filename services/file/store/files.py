@@ -1,15 +1,17 @@
 """Records of files and the places of their bytes."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, select, text, update
+from sqlalchemy import and_, bindparam, case, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from services.common.errors import AlreadyExists, Unavailable
-from services.common.sql import Database
+from services.common.sql import Database, UtcDateTime
+from services.common.sql.prepared import Prepared
 from services.file.model.access import output_limit
 from services.file.model.disk import disk_full
 from services.file.model.fact import FactType, Occasion
@@ -28,23 +30,35 @@ from services.file.store.rows import (
 )
 from services.file.store.tables import BINDING, CONTENT, FILE
 
-# Made once: making a statement costs more than SQLite takes to execute it.
-_INSERT_FILE = insert(FILE)
-_OUTPUT_AND_TOTAL = select(
-    func.max(
-        case(
-            (
-                and_(
-                    FILE.c.origin_node_id == bindparam("node_id"),
-                    FILE.c.origin_key == bindparam("key"),
-                    FILE.c.origin_position == bindparam("position"),
-                ),
-                FILE.c.id,
+_INSERT_FILE = Prepared(insert(FILE))
+_OUTPUT_AND_TOTAL = Prepared(
+    select(
+        func.max(
+            case(
+                (
+                    and_(
+                        FILE.c.origin_node_id == bindparam("node_id"),
+                        FILE.c.origin_key == bindparam("key"),
+                        FILE.c.origin_position == bindparam("position"),
+                    ),
+                    FILE.c.id,
+                )
             )
-        )
-    ).label("id"),
-    func.coalesce(func.sum(FILE.c.size_bytes), 0).label("total"),
-).where(FILE.c.origin_run_id == bindparam("run_id"), FILE.c.origin_attempt == bindparam("attempt"))
+        ).label("id"),
+        func.coalesce(func.sum(FILE.c.size_bytes), 0).label("total"),
+    ).where(FILE.c.origin_run_id == bindparam("run_id"), FILE.c.origin_attempt == bindparam("attempt"))
+)
+_STORED = select(FILE, CONTENT.c.body, CONTENT.c.blob_key).join(CONTENT).where(FILE.c.id == bindparam("file"))
+_BY_ID = Prepared(_STORED)
+_BY_ID_OF_TEAM = Prepared(
+    _STORED.where(FILE.c.team_id == bindparam("team"), visible(bindparam("now", type_=UtcDateTime())))
+)
+_SAME_REQUEST = Prepared(
+    select(FILE.c.id).where(FILE.c.team_id == bindparam("team"), FILE.c.request_id == bindparam("request"))
+)
+_BOUND = Prepared(
+    select(BINDING.c.run_id).where(BINDING.c.run_id == bindparam("run"), BINDING.c.file_id == bindparam("file"))
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +98,8 @@ class FileStore:
 
     async def find_bound(self, run_id: str, file_id: str) -> bool:
         """Whether the run reads the file."""
-        statement = select(BINDING.c.run_id).where(BINDING.c.run_id == run_id, BINDING.c.file_id == file_id)
-        return await self._database.glance(lambda session: session.connection().execute(statement).first() is not None)
+        wanted = {"run": run_id, "file": file_id}
+        return await self._database.glance(lambda session: _BOUND.first(session, wanted) is not None)
 
     async def attempt_bytes(self, run_id: str, attempt: int) -> int:
         """How many bytes of outputs the attempt has stored."""
@@ -145,15 +159,13 @@ class Deletion:
 
 
 def _find(session: Session, team_id: str, file_id: str, now: datetime) -> StoredFile | None:
-    return _stored(session, and_(FILE.c.id == file_id, FILE.c.team_id == team_id, visible(now)))
+    return _stored(_BY_ID_OF_TEAM.first(session, {"team": team_id, "file": file_id, "now": now}))
 
 
-def _stored(session: Session, condition: ColumnElement[bool]) -> StoredFile | None:
-    statement = select(FILE, CONTENT.c.body, CONTENT.c.blob_key).join(CONTENT).where(condition)
-    row = session.connection().execute(statement).mappings().one_or_none()
+def _stored(row: Any | None) -> StoredFile | None:
     if row is None:
         return None
-    return StoredFile(file=file_of(row), content=Content(body=row["body"], blob_key=row["blob_key"]))
+    return StoredFile(file=file_of(row._asdict()), content=Content(body=row.body, blob_key=row.blob_key))
 
 
 def _add(session: Session, addition: Addition, occasion: Occasion) -> Added:
@@ -170,7 +182,7 @@ def _add(session: Session, addition: Addition, occasion: Occasion) -> Added:
         "request_id": addition.request_id,
         "request_hash": addition.request_hash,
     }
-    session.connection().execute(_INSERT_FILE, values)
+    _INSERT_FILE.run(session, values)
     tell(session, FactType.FILE_STORED, values, occasion)
     return Added(
         stored=StoredFile(file=addition.file, content=content),
@@ -191,8 +203,8 @@ def _same_request(session: Session, addition: Addition) -> str | None:
         return same_id
     if addition.request_id is None:
         return None
-    same = select(FILE.c.id).where(FILE.c.team_id == file.team_id, FILE.c.request_id == addition.request_id)
-    return session.connection().execute(same).scalar_one_or_none()
+    same = _SAME_REQUEST.first(session, {"team": file.team_id, "request": addition.request_id})
+    return None if same is None else same.id
 
 
 def _output_and_total(session: Session, origin: Origin) -> tuple[str | None, int]:
@@ -201,7 +213,7 @@ def _output_and_total(session: Session, origin: Origin) -> tuple[str | None, int
         # Two outputs at once must not both find room for themselves.
         lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:run, :attempt))")
         session.connection().execute(lock, {"run": origin.run_id, "attempt": origin.attempt})
-    found = session.connection().execute(_OUTPUT_AND_TOTAL, asdict(origin)).one()
+    found = _OUTPUT_AND_TOTAL.all(session, vars(origin))[0]
     return found.id, int(found.total)
 
 
@@ -215,7 +227,7 @@ def _replay(session: Session, addition: Addition, row: Row) -> Added:
         raise AlreadyExists(
             "Another file was stored under this request_id; choose a new one.", reason="REQUEST_ID_REUSED"
         )
-    stored = _stored(session, FILE.c.id == row["id"])
+    stored = _stored(_BY_ID.first(session, {"file": row["id"]}))
     assert stored is not None
     return Added(stored=stored, created=False, took_content=False)
 

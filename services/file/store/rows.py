@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, delete, exists, insert, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Table, bindparam, delete, exists, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session
 
 from services.common.ids import new_id
+from services.common.sql.prepared import Prepared
 from services.file.model.fact import FactType, Occasion
 from services.file.model.file import Content, File, Origin
 from services.file.store.tables import BINDING, CONTENT, FACT, FILE
@@ -18,15 +19,17 @@ BATCH = 200
 
 Row = Mapping[Any, Any]
 
-# Made once: making a statement costs more than SQLite takes to execute it.
 _INSERT_NEW = {
     table.name: {
-        "sqlite": sqlite.insert(table).on_conflict_do_nothing(),
-        "postgresql": postgresql.insert(table).on_conflict_do_nothing(),
+        "sqlite": Prepared(sqlite.insert(table).on_conflict_do_nothing()),
+        "postgresql": Prepared(postgresql.insert(table).on_conflict_do_nothing()),
     }
     for table in (CONTENT, BINDING)
 }
-_INSERT_FACT = insert(FACT)
+_PRESENT = Prepared(
+    select(CONTENT.c.body, CONTENT.c.blob_key).where(CONTENT.c.sha256 == bindparam("hash")).with_for_update()
+)
+_INSERT_FACT = Prepared(insert(FACT))
 
 
 def file_of(row: Row) -> File:
@@ -82,7 +85,7 @@ def values_of(file: File) -> dict[str, Any]:
     }
 
 
-def visible(now: datetime) -> ColumnElement[bool]:
+def visible(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     """The condition of a file that still is: an expired one is gone, also before the sweep has found it."""
     return or_(FILE.c.expires_at.is_(None), FILE.c.expires_at > now)
 
@@ -90,7 +93,7 @@ def visible(now: datetime) -> ColumnElement[bool]:
 def insert_new(session: Session, table: Table, values: Mapping[str, Any]) -> bool:
     """Insert a row unless one of its unique values is taken; whether it was inserted."""
     statement = _INSERT_NEW[table.name][session.get_bind().dialect.name]
-    return session.connection().execute(statement, values).rowcount > 0
+    return statement.run(session, values) > 0
 
 
 def locked_files(session: Session, condition: ColumnElement[bool], *, limit: int | None = None) -> Sequence[Row]:
@@ -104,7 +107,6 @@ def add_content(session: Session, file: File, content: Content) -> tuple[Content
 
     The row found is locked: until this unit ends nobody can decide that no record has these bytes.
     """
-    connection = session.connection()
     values = {
         "sha256": file.sha256,
         "blake3": file.blake3,
@@ -115,8 +117,7 @@ def add_content(session: Session, file: File, content: Content) -> tuple[Content
     while True:
         if insert_new(session, CONTENT, values):
             return content, True
-        present = select(CONTENT.c.body, CONTENT.c.blob_key).where(CONTENT.c.sha256 == file.sha256).with_for_update()
-        row = connection.execute(present).one_or_none()
+        row = _PRESENT.first(session, {"hash": file.sha256})
         if row is not None:  # None: it was deleted since the insertion met it
             return Content(body=row.body, blob_key=row.blob_key), False
 
@@ -157,4 +158,4 @@ def tell(session: Session, type_: FactType, row: Row, occasion: Occasion) -> Non
         "origin_run_id": row["origin_run_id"],
         "request_id": occasion.request_id,
     }
-    session.connection().execute(_INSERT_FACT, values)
+    _INSERT_FACT.run(session, values)
