@@ -42,6 +42,8 @@ async def open_room(
     be served. The channels carry the service credential. Without `nats` facts wait in the event log.
     """
     clock = clock or SystemClock()
+    if database.dialect == "sqlite":
+        hints = Hints(nats=None)  # the folder is locked: no other replica would hear them
     relay = None if nats is None else Relay(outbox=RunOutbox(database=database, clock=clock), nats=nats)
     feed = RunFeed(hints=hints, announced=None if relay is None else relay.wake)
     workflows = CachedWorkflows(workflows=RegistryWorkflows(channel=registry_channel), clock=clock)

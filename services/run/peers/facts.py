@@ -1,6 +1,6 @@
 """The facts that the run room publishes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from comfyfleet.events.v1 import event_pb2
 from comfyfleet.run.v1 import run_pb2
@@ -15,6 +15,10 @@ from services.run.store.outbox import RoomFact, RunFact, mark_published, unpubli
 FLEET = "fleet"
 RUNNER_CHANGED = "RUNNER_CHANGED"
 CATALOGUE_SEEN = "CATALOGUE_SEEN"
+_STATES: Mapping[str | None, run_pb2.RunState.ValueType] = {
+    None: run_pb2.RUN_STATE_UNSPECIFIED,
+    **{state.value: run_pb2.RunState.Value(f"RUN_STATE_{state.value}") for state in RunState},
+}
 
 
 class RunOutbox:
@@ -40,26 +44,19 @@ def _of_run(fact: RunFact) -> OutboxEvent:
     event = event_pb2.Event(id=fact.id, team_id=fact.team_id, request_id=fact.request_id)
     event.time.FromDatetime(logged.at)
     if logged.type is EventType.OUTPUT_ADDED:
-        event.run_output_added.run_id = logged.run_id
-        event.run_output_added.sequence = logged.sequence
-        event.run_output_added.output.CopyFrom(run_pb2.RunOutput(**logged.body))
+        added = event.run_output_added
+        added.run_id, added.sequence = logged.run_id, logged.sequence
+        added.output.CopyFrom(run_pb2.RunOutput(**logged.body))
         return _outgoing(event, "run_output_added")
-    state = RunState(logged.body["state"])
-    previous = logged.body["previous_state"]
-    event.run_state_changed.CopyFrom(
-        event_pb2.RunStateChanged(
-            run_id=logged.run_id,
-            sequence=logged.sequence,
-            state=_state(state),
-            previous_state=_state(RunState(previous)) if previous else run_pb2.RUN_STATE_UNSPECIFIED,
-            attempt=logged.attempt,
-            workflow_id=fact.workflow_id or "",
-            workflow_version=fact.workflow_version,
-            error_code=logged.body.get("error", {}).get("code", ""),
-            input_file_ids=fact.input_file_ids if state.is_terminal else (),
-            delete_inputs=fact.delete_inputs_at_end and state.is_terminal,
-        )
-    )
+    changed, body = event.run_state_changed, logged.body
+    changed.run_id, changed.sequence, changed.attempt = logged.run_id, logged.sequence, logged.attempt
+    changed.state, changed.previous_state = _STATES[body["state"]], _STATES[body["previous_state"]]
+    changed.workflow_id, changed.workflow_version = fact.workflow_id or "", fact.workflow_version
+    if "error" in body:
+        changed.error_code = body["error"]["code"]
+    if RunState(body["state"]).is_terminal:
+        changed.input_file_ids.extend(fact.input_file_ids)
+        changed.delete_inputs = fact.delete_inputs_at_end
     return _outgoing(event, "run_state_changed")
 
 
@@ -80,7 +77,3 @@ def _outgoing(event: event_pb2.Event, name: str) -> OutboxEvent:
         body=event.SerializeToString(),
         request_id=event.request_id or None,
     )
-
-
-def _state(state: RunState) -> run_pb2.RunState.ValueType:
-    return run_pb2.RunState.Value(f"RUN_STATE_{state.value}")
