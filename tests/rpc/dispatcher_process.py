@@ -1,6 +1,7 @@
-"""A dispatcher in a process of its own, which a test kills: `python -m tests.rpc.dispatcher_process STATE RUN FILE URL…`.
+"""A dispatcher in a process of its own, which a test kills.
 
-RUN and FILE are the addresses of the rooms; it ends with its standard input.
+`python -m tests.rpc.dispatcher_process STATE RUN FILE URL…`, where RUN and FILE are the addresses of the rooms; it ends
+with its standard input.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ async def open_dispatcher_process(settings: Settings) -> AsyncIterator[Dispatche
         sys.executable, "-m", "tests.rpc.dispatcher_process",
         str(settings.state_dir), settings.run_address, settings.file_address, *settings.comfyui_urls,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
-        cwd=_ROOT, env={**os.environ, "PYTHONPATH": path, "COMFYFLEET_AGENT_SECRET": settings.agent_secret},
+        cwd=_ROOT, env={**os.environ, "PYTHONPATH": path, "COMFYFLEET_AGENT_SECRET": settings.agent_secret or ""},
     )  # fmt: skip
     try:
         yield DispatcherProcess(process)
