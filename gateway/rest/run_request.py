@@ -1,6 +1,6 @@
 """A run request in JSON as the contract's message; used by JSON bodies and by the `_run` part of forms."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from comfyfleet.run.v1 import run_pb2, run_service_pb2
 
@@ -18,6 +18,8 @@ _ON_DUPLICATE = {
     "reject": run_service_pb2.ON_DUPLICATE_REJECT,
 }
 
+_Read = Callable[[Fields, run_service_pb2.CreateRunRequest, str], None]
+
 
 def run_request(
     body: Mapping[str, JsonValue], *, workflow: str | None, key: str, base: str
@@ -30,12 +32,9 @@ def run_request(
     fields = Fields(body)
     made = run_service_pb2.CreateRunRequest(origin="rest", public_url=base, request_id=one_request_id(fields, key))
     _source(fields, made, workflow)
-    made.parameters_json = fields.object("parameters") or b""
-    made.overrides_json = fields.object("overrides") or b""
-    made.extra_data_json = fields.object("extra_data") or b""
-    made.metadata_json = fields.object("metadata") or b""
-    _texts(fields, made)
-    _policies(fields, made)
+    for name in body:
+        if (read := _READERS.get(name)) is not None:
+            read(fields, made, name)
     fields.done()
     if made.ByteSize() > MAX_MESSAGE_BYTES:
         raise HttpError(413, f"The request is larger than {MAX_MESSAGE_BYTES} bytes.", reason="BODY_TOO_LARGE")
@@ -59,27 +58,68 @@ def _source(fields: Fields, made: run_service_pb2.CreateRunRequest, workflow: st
         fields.refuse("workflow", "REQUIRED", "Send the reference of a workflow, or a graph.")
 
 
-def _texts(fields: Fields, made: run_service_pb2.CreateRunRequest) -> None:
-    made.display_name = fields.text("display_name") or ""
-    made.client_ref = fields.text("client_ref") or ""
-    made.group = fields.text("group") or ""
-    made.runtime = fields.text("runtime") or ""
-    made.labels.update(fields.string_map("labels") or {})
-    made.tags.extend(fields.strings("tags") or ())
+def _text(fields: Fields, made: run_service_pb2.CreateRunRequest, name: str) -> None:
+    setattr(made, name, fields.text(name) or "")
 
 
-def _policies(fields: Fields, made: run_service_pb2.CreateRunRequest) -> None:
-    made.on_duplicate = fields.choice("on_duplicate", _ON_DUPLICATE) or run_service_pb2.ON_DUPLICATE_UNSPECIFIED
-    made.tag_match = fields.choice("tag_match", _TAG_MATCHES) or run_pb2.TAG_MATCH_UNSPECIFIED
-    made.priority = fields.integer("priority", INT32) or 0
-    made.max_attempts = fields.integer("max_attempts", (1, INT32[1])) or 0
-    made.queue_ttl_unlimited = fields.boolean("queue_ttl_unlimited") or False
-    made.require_runner = fields.boolean("require_runner") or False
-    made.delete_inputs_at_end = fields.boolean("delete_inputs_at_end") or False
-    made.previews = fields.boolean("previews") or False
-    for name in ("retry_on_lost", "progress"):
-        if (value := fields.boolean(name)) is not None:
-            setattr(made, name, value)
-    for name in ("queue_ttl", "timeout"):
-        if (duration := fields.duration(name)) is not None:
-            getattr(made, name).CopyFrom(duration)
+def _object(fields: Fields, made: run_service_pb2.CreateRunRequest, name: str) -> None:
+    setattr(made, f"{name}_json", fields.object(name) or b"")
+
+
+def _flag(fields: Fields, made: run_service_pb2.CreateRunRequest, name: str) -> None:
+    if (value := fields.boolean(name)) is not None:
+        setattr(made, name, value)
+
+
+def _number(least: int) -> _Read:
+    def read(fields: Fields, made: run_service_pb2.CreateRunRequest, name: str) -> None:
+        setattr(made, name, fields.integer(name, (least, INT32[1])) or 0)
+
+    return read
+
+
+def _choice(words: Mapping[str, int]) -> _Read:
+    def read(fields: Fields, made: run_service_pb2.CreateRunRequest, name: str) -> None:
+        setattr(made, name, fields.choice(name, words) or 0)
+
+    return read
+
+
+def _duration(fields: Fields, made: run_service_pb2.CreateRunRequest, name: str) -> None:
+    if (duration := fields.duration(name)) is not None:
+        getattr(made, name).CopyFrom(duration)
+
+
+def _labels(fields: Fields, made: run_service_pb2.CreateRunRequest, name: str) -> None:
+    made.labels.update(fields.string_map(name) or {})
+
+
+def _tags(fields: Fields, made: run_service_pb2.CreateRunRequest, name: str) -> None:
+    made.tags.extend(fields.strings(name) or ())
+
+
+_READERS: Mapping[str, _Read] = {
+    "parameters": _object,
+    "overrides": _object,
+    "extra_data": _object,
+    "metadata": _object,
+    "display_name": _text,
+    "client_ref": _text,
+    "group": _text,
+    "runtime": _text,
+    "labels": _labels,
+    "tags": _tags,
+    "on_duplicate": _choice(_ON_DUPLICATE),
+    "tag_match": _choice(_TAG_MATCHES),
+    "priority": _number(INT32[0]),
+    "max_attempts": _number(1),
+    "queue_ttl_unlimited": _flag,
+    "require_runner": _flag,
+    "delete_inputs_at_end": _flag,
+    "previews": _flag,
+    "retry_on_lost": _flag,
+    "progress": _flag,
+    "queue_ttl": _duration,
+    "timeout": _duration,
+}
+"""Fields that mean the same whatever else is there; most requests have few of them."""
