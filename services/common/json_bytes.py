@@ -7,7 +7,7 @@ neither may happen to a seed, or to a graph that two rooms hash.
 import json
 import math
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -52,7 +52,9 @@ def parse_json(data: bytes | str, *, max_bytes: int, max_depth: int = 64) -> Jso
         raise InvalidJson(f"Not JSON at {place}: {error.msg}.", reason="SYNTAX") from None
     except RecursionError:
         raise _too_deep(max_depth) from None
-    _check(value, max_depth)
+    _check_depth(value, max_depth)
+    if isinstance(data, str) or "\\u" in text:  # UTF-8 has no lone surrogates, and the parser refuses a bare NUL
+        _check_strings(value)
     return value
 
 
@@ -64,24 +66,36 @@ def canonical_json(value: JsonValue) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def _check(root: JsonValue, max_depth: int) -> None:
-    """Refuse depth and strings that the parser let through; iterative, since the depth is the caller's."""
-    waiting: list[tuple[JsonValue, str, int]] = [(root, "$", 1)]
+def _check_depth(root: JsonValue, max_depth: int) -> None:
+    """Refuse what nests too deep; level by level, since the depth is the caller's."""
+    level: list[Any] = [root] if isinstance(root, dict | list) else []
+    for _ in range(max_depth):
+        level = [
+            item
+            for container in level
+            for item in (container.values() if isinstance(container, dict) else container)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return
+    raise _too_deep(max_depth)
+
+
+def _check_strings(root: JsonValue) -> None:
+    """Refuse strings that the parser let through."""
+    waiting: list[tuple[JsonValue, str]] = [(root, "$")]
     while waiting:
-        value, path, depth = waiting.pop()
+        value, path = waiting.pop()
         if isinstance(value, str):
             if _UNSTORABLE.search(value):
                 raise InvalidJson("Strings may not hold NUL or a lone surrogate.", reason="BAD_STRING", path=path)
-        elif isinstance(value, dict | list):
-            if depth > max_depth:
-                raise _too_deep(max_depth)
-            if isinstance(value, list):
-                waiting.extend((item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value))
-                continue
+        elif isinstance(value, list):
+            waiting.extend((item, f"{path}[{index}]") for index, item in enumerate(value))
+        elif isinstance(value, dict):
             for key, item in value.items():
                 if _UNSTORABLE.search(key):
                     raise InvalidJson("Keys may not hold NUL or a lone surrogate.", reason="BAD_STRING", path=path)
-                waiting.append((item, f"{path}.{key}", depth + 1))
+                waiting.append((item, f"{path}.{key}"))
 
 
 def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
