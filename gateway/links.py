@@ -21,8 +21,8 @@ class Links:
         """`https://fleet.example` for one request, without a final slash."""
         if self._public_url is not None:
             return self._public_url
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        authority, scheme = headers.get(b"host", ""), scope["scheme"]
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        authority, scheme = headers.get(b"host", b"").decode("latin-1"), scope["scheme"]
         if self._trusts(scope["client"]):
             authority = _first(headers.get(b"x-forwarded-host")) or authority
             scheme = _first(headers.get(b"x-forwarded-proto")) or scheme
@@ -61,5 +61,5 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     return ip_network(text, strict=False)
 
 
-def _first(value: str | None) -> str | None:
-    return value.split(",")[0].strip() if value else None
+def _first(value: bytes | None) -> str | None:
+    return value.decode("latin-1").split(",")[0].strip() if value else None
