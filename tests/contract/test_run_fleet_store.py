@@ -1,6 +1,7 @@
 """What the stores of dispatchers, slots and reports promise, on SQLite and on PostgreSQL."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +15,7 @@ from services.common.ids import new_id
 from services.common.sql import Database
 from services.run.model.decision import decide
 from services.run.model.event import state_changed
-from services.run.model.placement import Placement
+from services.run.model.placement import OpenRunner, Placement, WaitingRun, place
 from services.run.model.report import Finish, Outcome, OutputReport, RunnerReport, StateReport
 from services.run.model.requirements import Requirements
 from services.run.model.run import Run, RunSpec, TagMatch
@@ -22,7 +23,7 @@ from services.run.model.runner import Owner, RunnerHealth
 from services.run.model.state import RunState
 from services.run.store.assignment import class_of, heads, open_runners, waiting_lists
 from services.run.store.attempt import current_attempt, reported_attempt
-from services.run.store.board import read_board, write_placements
+from services.run.store.board import fill, read_board, write_placements
 from services.run.store.catalogue import catalogue_body, insert_catalogue, list_runners, may_upload
 from services.run.store.events import append_events, events_after
 from services.run.store.fleet import Opened, leave, open_session, renew_lease, session_of
@@ -261,6 +262,24 @@ async def test_lists_are_found_by_jumps_and_ordered_by_priority_then_age(databas
     assert lists == [(NEEDS.class_id, "t"), (NEEDS.class_id, "u")]
     first = await database.read(lambda session: heads(session, NEEDS.class_id, "t", most=2))
     assert [one.run_id for one in first] == [urgent.id, old.id]
+
+
+async def test_no_run_waits_at_a_runner_while_another_is_idle(database: Database) -> None:
+    one, two = (RunnerReport(local_key=name, ahead_slots=2) for name in ("one", "two"))
+    await opened(database, report("s1", one, two))
+    await waiting(database, new_run(), new_run())
+    both = [runner.runner_id for runner in (await database.read(lambda session: read_board(session, now=NOW))).runners]
+
+    def choose(runs: Sequence[WaitingRun], runners: Sequence[OpenRunner]) -> list[Placement]:
+        return place(runs, runners, eligible=lambda *_: both, predict=lambda _: SECOND / 200, most=len(runs))
+
+    def unit(session: Session) -> list[str | None]:
+        lists, tally = waiting_lists(session, most=5), Tally()
+        made = fill(session, tally, both[:1], lambda _: lists, choose, idle=both[1:], now=NOW)
+        tally.write(session)
+        return [assignment.run.runner_id for assignment in made]
+
+    assert sorted(map(str, await database.write(unit))) == sorted(both)
 
 
 async def test_two_matchers_at_once_never_assign_a_run_or_a_slot_twice(database: Database, garage: str) -> None:

@@ -8,7 +8,7 @@
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -22,6 +22,7 @@ from services.run.model.digest import Change, Digest, Kind, Memory, digest
 from services.run.model.progress import RunProgress
 from services.run.model.report import ExecutionReport, Phase, RunnerReport, StateReport
 from services.run.model.run import RunSpec
+from services.run.model.state import RunState
 from services.run.service.desk import Desk
 from services.run.service.fleet import Fleet
 from services.run.service.settlement import Errand, Settled, Settlement, Standing
@@ -125,6 +126,7 @@ class DispatcherSession:
                 raise superseded()
             if self._has_report or self._is_due():
                 await self._digest()
+                self._show_progress()
             if self._must_read or self._room.clock.now() - self._read_at >= READ_EVERY:
                 await self._read()
 
@@ -166,7 +168,6 @@ class DispatcherSession:
         found = digest(report.executions, held, self._memory, lease=self._room.lease, now=now)
         self._memory.forget_all_but(held, [one.key for one in report.executions])
         self._due = found.due
-        self._show_progress(report, held)
         renews = now - self._renewed_at >= self._room.lease / 3
         errand = Errand(
             digest=found,
@@ -192,12 +193,14 @@ class DispatcherSession:
         if settled.changed_runner_ids or settled.waits or (errand.runners is not None and not renews):
             self._room.wakes.queued()
 
-    def _show_progress(self, report: StateReport, held: Collection[tuple[str, int]]) -> None:
-        """Pass on progress that is not what was passed on last."""
+    def _show_progress(self) -> None:
+        """Pass on progress that is not what was passed on last, of runs whose watchers know that they execute."""
+        assert self._holding is not None
+        begun = {one.key for one in self._holding.executions if one.state is RunState.RUNNING}
         said = {
             one.key: one.progress
-            for one in report.executions
-            if one.progress is not None and one.key in held and one.phase is Phase.RUNNING
+            for one in self._report.executions
+            if one.progress is not None and one.key in begun and one.phase is Phase.RUNNING
         }
         for key, progress in said.items():
             if self._progress.get(key) != progress:
@@ -210,6 +213,8 @@ class DispatcherSession:
         for assignment in settled.assigned:
             room.feed.announce(assignment.run.id, assignment.events)
             room.fleet.idle.discard(assignment.run.runner_id or "")
+            if assignment.dispatcher_id != self._standing.dispatcher_id:
+                room.wakes.assigned(assignment.dispatcher_id)
         for recorded in settled.recorded:
             announce(room.feed, recorded)
         self._remember(settled.holding, settled.specs)

@@ -34,6 +34,9 @@ from services.run.store.outcome import (
 from services.run.store.refusal import add_missing, store_progress
 from services.run.store.tally import Tally
 
+MOST_IDLE = 8
+"""Idle runners that are looked at beside those that have become free; the matcher looks at all."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
@@ -125,7 +128,8 @@ class Settlement:
             done.recorded += end_from_outside(session, _runs(digest.lapsed), Outcome.LAPSED, now=now)
             done.waits = True
         if freed and self._fleet.leading:
-            done.assigned = fill(session, tally, freed, self._fleet.lists_of, self._fleet.choose, now=now)
+            idle = sorted(self._fleet.idle)[:MOST_IDLE]
+            done.assigned = fill(session, tally, freed, self._fleet.lists_of, self._fleet.choose, idle=idle, now=now)
         tally.write(session)
         done.holding = read_holding(session, self._standing.dispatcher_id, catalogues=catalogues, now=now)
         done.specs = read_specs(session, {one.run_id for one in done.holding.executions} - known_specs)

@@ -156,16 +156,19 @@ def fill(
     lists: Callable[[str], Sequence[tuple[str, str]]],
     choose: Callable[[Sequence[WaitingRun], Sequence[OpenRunner]], Sequence[Placement]],
     *,
+    idle: Collection[str] = (),
     now: datetime,
 ) -> list[Assignment]:
     """Give runners that have just become free their next runs, in the same transaction (EXECUTION D, T2).
 
-    `lists(runner_id)`: the waiting lists that the runner may serve; `choose`: the matcher's choice.
+    `lists(runner_id)`: the waiting lists that the runner may serve; `choose`: the matcher's choice; `idle`: others
+    that are thought to have nothing, who come before any run waits at a runner (EXECUTION A18).
     """
     wanted = sorted({one for runner_id in runner_ids for one in lists(runner_id)})
     if not wanted:
         return []
-    runners = [runner for runner in open_runners(session, now=now, runner_ids=runner_ids) if runner.has_room()]
+    candidates = [*runner_ids, *idle]
+    runners = [runner for runner in open_runners(session, now=now, runner_ids=candidates) if runner.has_room()]
     room = sum(len(runner.free_slots) for runner in runners)
     if not room:
         return []
