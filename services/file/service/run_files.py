@@ -61,13 +61,16 @@ class RunFiles:
         fates = await self._runs.fates(run_ids)
         occasion = Occasion(at=self._clock.now())
         before = occasion.at - unknown_for
+        ended = {run_id: fates[run_id] for run_id in run_ids if run_id in fates and fates[run_id].ended}
         for run_id in run_ids:
-            fate = fates.get(run_id)
-            if fate is None:
+            if run_id not in fates:
                 await self._settle_unknown(run_id, occasion, before)
-            elif fate.ended:
+            elif run_id in ended:
                 await self.conclude(run_id)
-                await self._settle_outputs(fate, occasion)
+        referenced = [file_id for fate in ended.values() for file_id in fate.output_file_ids]
+        # Nearly all outputs are referred to: those of many runs are settled together, and only what is left one by one.
+        for run_id in await self._bindings.keep_outputs(list(ended), referenced):
+            await self._settle_outputs(ended[run_id], occasion)
 
     async def _settle_unknown(self, run_id: str, occasion: Occasion, before: datetime) -> None:
         await self._in_batches(lambda: self._bindings.release_unknown(run_id, occasion, before=before))

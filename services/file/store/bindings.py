@@ -72,6 +72,18 @@ class BindingStore:
         """
         return await self._database.write(lambda session: _release_unknown(session, run_id, occasion, before))
 
+    async def keep_outputs(self, run_ids: Collection[str], file_ids: Sequence[str]) -> list[str]:
+        """Outputs that their ended runs refer to are for good: which of the runs have made others of unknown fate.
+
+        At most BATCH runs; so many files are settled at a time.
+        """
+        of_runs = FILE.c.origin_run_id.in_(run_ids), ~FILE.c.settled
+        for start in range(0, len(file_ids), BATCH):
+            kept = update(FILE).where(*of_runs, FILE.c.id.in_(file_ids[start : start + BATCH])).values(settled=True)
+            await self._database.write(lambda session, kept=kept: session.connection().execute(kept).rowcount)  # type: ignore[misc]
+        left = select(FILE.c.origin_run_id).where(*of_runs).distinct()
+        return await self._database.read(lambda session: list(session.connection().execute(left).scalars()))
+
     async def settle_outputs(self, run_id: str, occasion: Occasion, *, referenced: Collection[str] | None) -> Released:
         """The run will refer to no more outputs: delete a batch of those it does not; None: keep them all."""
         return await self._database.write(lambda session: _settle_outputs(session, run_id, occasion, referenced))
