@@ -41,7 +41,9 @@ def find_connection() -> Connection:
     known = _read(default_state() / "connection.json")
     url = os.environ.get("COMFYFLEET_URL") or (known.url if known else "")
     address = os.environ.get("COMFYFLEET_GRPC") or (known.grpc if known else "")
-    key = os.environ.get("COMFYFLEET_KEY") or (known.key if known else None)
+    # The key of this machine's installation is for that one only: another address must not get to see it.
+    own = known.key if known is not None and known.grpc == address else None
+    key = os.environ.get("COMFYFLEET_KEY") or own
     if not address:
         raise NoConnection("set COMFYFLEET_GRPC and COMFYFLEET_KEY, or start an installation with `comfyfleet up`")
     return Connection(url=url, grpc=address, key=key)

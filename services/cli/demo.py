@@ -1,9 +1,11 @@
 """`comfyfleet demo`: from nothing to a picture, with everything visible."""
 
+import asyncio
 import sys
+from collections.abc import Coroutine
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import grpc
 import typer
@@ -17,7 +19,7 @@ from services.cli.run import execute
 from services.cli.supervisor.child import ChildGaveUp
 from services.cli.supervisor.machine import MachinePlan, open_machine
 from services.cli.supervisor.ports import is_free
-from services.cli.terminal import notices
+from services.cli.terminal import notice
 from services.cli.up import ComfyUI, GrpcPort, Port, State, announce, grpc_port_for, ready_before, stop_event
 from services.common.errors import AlreadyExists
 from services.common.logging import configure_logging
@@ -47,18 +49,33 @@ def demo(
 async def _demo(plan: MachinePlan, *, once: bool) -> None:
     configure_logging(member="demo", level="warning", to=sys.stderr)
     stop = stop_event()
-    notices.print(f"starting; logs are in {plan.log_folder}", markup=False)
+    notice(f"starting; logs are in {plan.log_folder}")
     try:
         async with open_machine(plan) as machine:
             if not await ready_before(machine, stop):
                 return
             announce(plan, machine, as_json=False)
-            await _run_example(plan, machine.connection)
-            if not once:
-                notices.print("up until Ctrl-C")
+            if await _before(stop, _run_example(plan, machine.connection)) and not once:
+                notice("up until Ctrl-C")
                 await stop.wait()
     except* ChildGaveUp as group:
         raise CommandFailed(f"giving up: {group.exceptions[0]}; see {plan.log_folder}") from None
+
+
+async def _before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether `work` was done before `stop` came, which ends it."""
+    working = asyncio.create_task(work, name="example")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            return False
+        await working
+        return True
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
 
 
 async def _run_example(plan: MachinePlan, connection: Connection) -> None:
@@ -67,7 +84,7 @@ async def _run_example(plan: MachinePlan, connection: Connection) -> None:
     graph = resources.files("services.cli").joinpath("examples", f"{name}.json").read_bytes()
     async with open_client(connection) as channel:
         await _register(channel, connection, slug=name, graph=graph)
-        notices.print(f"workflow {name} registered; running it")
+        notice(f"workflow {name} registered; running it")
         request = run_service_pb2.CreateRunRequest(workflow=name, origin="demo")
         paths = await execute(channel, connection, request, output=plan.state / "outputs", previews=None, as_json=False)
     _check_pictures(paths)

@@ -9,7 +9,7 @@ from comfyfleet.file.v1 import file_pb2, file_pb2_grpc
 from services.cli.connection import find_connection, open_client
 from services.cli.invocation import invoke
 from services.cli.options import AsJson
-from services.cli.terminal import results, write_json
+from services.cli.terminal import write, write_json
 from services.cli.transfer import download, upload
 
 app = typer.Typer(no_args_is_help=True, help="Put files in and get them out.")
@@ -26,7 +26,7 @@ def put(
         connection = find_connection()
         async with open_client(connection) as channel:
             stored = await upload(channel, connection, path)
-        write_json(stored) if as_json else results.print(stored.id)
+        write_json(stored) if as_json else write(stored.id)
 
     invoke(command())
 
@@ -46,6 +46,6 @@ def get(
             record = (await stub.GetFile(file_pb2.GetFileRequest(file_id=file_id), metadata=connection.metadata)).file
             target = output or Path(Path(record.file_name).name or file_id)
             await download(channel, connection, file_id, target)
-        write_json(record) if as_json else results.print(str(target))
+        write_json(record) if as_json else write(str(target))
 
     invoke(command())

@@ -8,11 +8,12 @@ from typing import Self
 
 import grpc
 from comfyfleet.run.v1 import run_event_pb2, run_pb2, run_service_pb2, run_service_pb2_grpc
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from services.cli.connection import Connection
 from services.cli.document import enum_word
-from services.cli.terminal import notices, write_json
+from services.cli.terminal import notice, notices, visible, write_json
 from services.common.errors import Unavailable
 from services.common.status import error_of
 
@@ -35,11 +36,15 @@ def state_word(state: int) -> str:
 
 
 class Screen:
-    """Shows events. With `as_json` it writes them as lines; otherwise it keeps a bar on standard error."""
+    """Shows events. With `as_json` it writes them as lines; otherwise it keeps a bar on standard error.
+
+    The bar begins with the first event: a refused request has none. Whoever is interrupted is told how to go on.
+    """
 
     def __init__(self, *, as_json: bool, previews: Path | None) -> None:
         self._as_json = as_json
         self._previews = previews
+        self._run_id = ""
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description:<10}"),
@@ -52,30 +57,43 @@ class Screen:
         self._task = self._progress.add_task("queued", total=1.0, node="")
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._progress.stop()
+        if self._progress.live.is_started:
+            self._progress.stop()
+        if kind is None or not issubclass(kind, asyncio.CancelledError):
+            return
+        if self._run_id:
+            notice(f"stopped watching; the run goes on. `comfyfleet runs watch {self._run_id}` shows it again,")
+            notice(f"`comfyfleet runs cancel {self._run_id}` stops it.")
+        else:
+            notice("interrupted before the answer came; `comfyfleet runs list` shows whether the run was made.")
 
     def show(self, event: run_event_pb2.RunEvent) -> None:
         """Shows one event."""
+        self._run_id = event.run_id
         if event.WhichOneof("event") == "preview":
             self._save_preview(event.preview)
             return
         if self._as_json:
             write_json(event)
             return
+        self._progress.start()
         match event.WhichOneof("event"):
             case "snapshot":
-                self._progress.update(self._task, description=state_word(event.snapshot.state))
+                self._show_state(event.snapshot.state)
             case "state_changed":
-                self._progress.update(self._task, description=state_word(event.state_changed.state))
-                if event.state_changed.state == run_pb2.RUN_STATE_SUCCEEDED:
-                    self._progress.update(self._task, completed=1.0, node="")
+                self._show_state(event.state_changed.state)
             case "progress":
-                node = event.progress.node_class or event.progress.text
+                node = escape(visible(event.progress.node_class or event.progress.text))
                 self._progress.update(self._task, completed=event.progress.fraction, node=node)
+
+    def _show_state(self, state: int) -> None:
+        self._progress.update(self._task, description=state_word(state))
+        if state in TERMINAL_STATES:
+            completed = 1.0 if state == run_pb2.RUN_STATE_SUCCEEDED else None
+            self._progress.update(self._task, completed=completed, node="")
 
     def _save_preview(self, preview: run_event_pb2.RunPreview) -> None:
         if self._previews is None:

@@ -19,7 +19,7 @@ import grpc
 import typer
 
 from services.cli.connection import NoConnection
-from services.cli.terminal import notices
+from services.cli.terminal import notice
 from services.common.errors import (
     DeadlineExceeded,
     DomainError,
@@ -39,6 +39,11 @@ _STATUSES: tuple[tuple[type[DomainError], int], ...] = (
     (Unavailable, 5),
     (ResourceExhausted, 5),
     (DeadlineExceeded, 5),
+)
+
+_WHERE = (
+    "COMFYFLEET_URL, COMFYFLEET_GRPC and COMFYFLEET_KEY say where it is and who asks; "
+    "without them, what `comfyfleet up` last left on this machine."
 )
 
 
@@ -64,13 +69,13 @@ def invoke(
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except CommandFailed as failure:
-        notices.print(f"[red]{failure}[/red]")
+        notice(str(failure), style="red")
         raise typer.Exit(failure.status) from None
     except NoConnection as failure:
-        notices.print(f"[red]{failure}[/red]")
+        notice(str(failure), style="red")
         raise typer.Exit(5) from None
     except OSError as failure:
-        notices.print(f"[red]{failure}[/red]")
+        notice(f"{failure.filename}: {failure.strerror}" if failure.filename else str(failure), style="red")
         raise typer.Exit(2) from None
     except grpc.aio.AioRpcError as failure:
         raise typer.Exit(_report(error_of(failure))) from None
@@ -79,8 +84,15 @@ def invoke(
 
 
 def _report(error: DomainError) -> int:
-    notices.print(f"[red]{error}[/red]", markup=True)
-    if isinstance(error, InvalidArgument):
+    if isinstance(error, InvalidArgument) and error.violations:
         for violation in error.violations:
-            notices.print(f"  {violation.field}: {violation.message}", markup=False)
+            # `graph_json` is the contract's name of what people call the graph.
+            field = violation.field.replace("_json", "")
+            notice(f"{field}: {violation.message}", style="red")
+    elif isinstance(error, Unavailable) and error.reason == "UNAVAILABLE":  # gRPC's own words name its sockets
+        notice("The installation cannot be reached, or is starting.", style="red")
+    else:
+        notice(str(error), style="red")
+    if isinstance(error, Unauthenticated | Unavailable):
+        notice(_WHERE)
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 2)

@@ -10,7 +10,7 @@ from services.cli.connection import find_connection, open_client
 from services.cli.document import enum_word
 from services.cli.invocation import invoke
 from services.cli.options import AsJson, PageSize
-from services.cli.terminal import notices, results, write_json, write_list
+from services.cli.terminal import notice, write, write_json, write_list
 from services.common.ids import new_id
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke keys.")
@@ -51,8 +51,8 @@ def create(
         if as_json:
             write_json(answer)
         else:
-            results.print(answer.secret, markup=False)
-            notices.print("Keep it: it is not shown again.")
+            write(answer.secret)
+            notice("Keep it: it is not shown again.")
 
     invoke(command())
 
@@ -70,17 +70,18 @@ def list_keys(limit: PageSize = 50, as_json: AsJson = False) -> None:
         write_list(
             answer.credentials,
             as_json=as_json,
-            columns=("KEY", "KIND", "NAME", "SCOPES", "STATE", "ID"),
+            columns=("ID", "KEY", "KIND", "STATE", "NAME", "SCOPES"),
             row=lambda entry: (
+                entry.id,
                 f"{entry.prefix}…",
                 enum_word(
                     access_pb2.CredentialKind.Name(access_pb2.CredentialKind.ValueType(entry.kind)), "CredentialKind"
                 ),
+                "revoked" if entry.HasField("revoke_time") else "live",
                 entry.display_name,
                 " ".join(entry.scopes),
-                "revoked" if entry.HasField("revoke_time") else "live",
-                entry.id,
             ),
+            more=bool(answer.next_page_token),
         )
 
     invoke(command())
@@ -99,6 +100,6 @@ def revoke(
             stub = access_pb2_grpc.AccessServiceStub(channel)
             request = access_pb2.RevokeCredentialRequest(credential_id=credential_id)
             credential = (await stub.RevokeCredential(request, metadata=connection.metadata)).credential
-        write_json(credential) if as_json else results.print(f"{credential.prefix}… revoked")
+        write_json(credential) if as_json else write(f"{credential.prefix}… revoked")
 
     invoke(command())

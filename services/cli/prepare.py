@@ -6,7 +6,7 @@ import typer
 
 from services.cli.invocation import CommandFailed, invoke
 from services.cli.options import AsJson
-from services.cli.terminal import notices, results, write_json
+from services.cli.terminal import notice, write, write_json
 
 
 def migrate(
@@ -23,7 +23,7 @@ def migrate(
         if unknown:
             raise CommandFailed(f"unknown rooms: {' '.join(unknown)}; there are {' '.join(ROOMS)}", status=2)
         await migrate_rooms(Settings(), wanted)
-        notices.print(f"migrated: {' '.join(wanted)}")
+        notice(f"migrated: {' '.join(wanted)}")
 
     invoke(command())
 
@@ -39,7 +39,7 @@ def bootstrap(as_json: AsJson = False) -> None:
         if as_json:
             write_json({"key": keys.first_key, "agent_key": keys.agent_secret})
         else:
-            results.print(f"key       {keys.first_key or 'revoked'}", markup=False)
-            results.print(f"agent key {keys.agent_secret}", markup=False)
+            write(f"key       {keys.first_key or 'revoked'}")
+            write(f"agent key {keys.agent_secret}")
 
     invoke(command())

@@ -13,7 +13,7 @@ from services.cli.connection import Connection, find_connection, open_client
 from services.cli.following import Screen, follow, state_word
 from services.cli.invocation import CommandFailed, invoke
 from services.cli.options import AsJson
-from services.cli.terminal import notices, results, write_json
+from services.cli.terminal import notice, write, write_json
 from services.cli.transfer import download, upload
 from services.common.ids import new_id
 
@@ -24,10 +24,13 @@ def run(
     ],
     parameter: Annotated[
         list[str] | None,
-        typer.Option("--parameter", "-p", help="key=value, or key=@FILE to send a file. Repeat for more."),
+        typer.Option(
+            "--parameter", "-p", metavar="KEY=VALUE", help="A value, or key=@FILE to send a file. Repeat for more."
+        ),
     ] = None,
     override: Annotated[
-        list[str] | None, typer.Option("--set", help="NODE.INPUT=JSON: sets one input of one node.")
+        list[str] | None,
+        typer.Option("--set", metavar="NODE.INPUT=JSON", help="Sets one input of one node. Repeat for more."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the outputs.")] = Path("outputs"),
     previews: Annotated[Path | None, typer.Option(help="Folder for previews. Default: none are sent.")] = None,
@@ -51,7 +54,7 @@ def run(
             if not wait:
                 stub = run_service_pb2_grpc.RunServiceStub(channel)
                 made = (await stub.CreateRun(request, metadata=connection.metadata)).run
-                write_json(made) if as_json else results.print(made.id)
+                write_json(made) if as_json else write(made.id)
                 return
             await execute(channel, connection, request, output=output, previews=previews, as_json=as_json)
 
@@ -96,13 +99,13 @@ async def save_outputs(
     await asyncio.gather(*transfers)
     if not as_json:
         for path in paths:
-            results.print(str(path))
+            write(str(path))
     if ended.state != run_pb2.RUN_STATE_SUCCEEDED:
         word = state_word(ended.state)
         where = f" (node {ended.error.node_id}, {ended.error.node_class})" if ended.error.node_id else ""
         raise CommandFailed(f"run {ended.id} {word}: {ended.error.message or word}{where}")
     if not as_json:
-        notices.print(f"run {ended.id} succeeded: {len(paths)} output{'' if len(paths) == 1 else 's'}")
+        notice(f"run {ended.id} succeeded: {len(paths)} output{'' if len(paths) == 1 else 's'}")
     return paths
 
 

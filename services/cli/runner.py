@@ -27,6 +27,7 @@ def list_runners(limit: PageSize = 50, as_json: AsJson = False) -> None:
             as_json=as_json,
             columns=("RUNNER", "HEALTH", "SCOPE", "TAGS", "RUNS", "BACKEND", "ID"),
             row=_row,
+            more=bool(answer.next_page_token),
         )
 
     invoke(command())

@@ -11,7 +11,7 @@ from services.cli.following import TERMINAL_STATES, Screen, follow, state_word
 from services.cli.invocation import invoke
 from services.cli.options import AsJson, PageSize
 from services.cli.run import save_outputs
-from services.cli.terminal import results, write_json, write_list
+from services.cli.terminal import time_word, write, write_json, write_list
 
 app = typer.Typer(no_args_is_help=True, help="List, show, watch and cancel runs.")
 
@@ -42,8 +42,9 @@ def list_runs(
                 f"{entry.workflow_slug}@{entry.workflow_version}" if entry.workflow_slug else "-",
                 str(entry.attempt),
                 str(len(entry.outputs)),
-                entry.create_time.ToJsonString(),
+                time_word(entry.create_time),
             ),
+            more=bool(answer.next_page_token),
         )
 
     invoke(command())
@@ -62,11 +63,12 @@ def show(run_id: RunId, as_json: AsJson = False) -> None:
         if as_json:
             write_json(run)
             return
-        results.print(f"{run.id}  [bold]{state_word(run.state)}[/bold]  attempt {run.attempt}")
+        write(f"{run.id}  {state_word(run.state)}  attempt {run.attempt}", style="bold")
         if run.HasField("error"):
-            results.print(f"{run.error.code}: {run.error.message}", markup=False)
+            write(f"{run.error.code}: {run.error.message}")
             for line in run.error.traceback:
-                results.print(line.rstrip("\n"), markup=False)
+                for each in line.splitlines():
+                    write(each)
         write_list(
             run.outputs or run.partial_outputs,
             as_json=False,
@@ -103,7 +105,7 @@ def watch(
             if output is not None:
                 await save_outputs(channel, connection, ended, output, as_json=as_json)
             elif not as_json:
-                results.print(state_word(ended.state))
+                write(state_word(ended.state))
 
     invoke(command())
 
@@ -118,6 +120,11 @@ def cancel(run_id: RunId, as_json: AsJson = False) -> None:
             stub = run_service_pb2_grpc.RunServiceStub(channel)
             request = run_service_pb2.CancelRunRequest(run_id=run_id)
             run = (await stub.CancelRun(request, metadata=connection.metadata)).run
-        write_json(run) if as_json else results.print(state_word(run.state))
+        write_json(run) if as_json else write(_cancel_word(run))
 
     invoke(command())
+
+
+def _cancel_word(run: run_pb2.Run) -> str:
+    word = state_word(run.state)
+    return word if run.state in TERMINAL_STATES else f"{word}; it stops as soon as its backend does"

@@ -14,7 +14,7 @@ from services.cli.invocation import CommandFailed, invoke
 from services.cli.options import AsJson
 from services.cli.supervisor.child import ChildGaveUp
 from services.cli.supervisor.machine import Machine, MachinePlan, open_machine
-from services.cli.terminal import notices, write_json
+from services.cli.terminal import notice, write_json
 from services.common.logging import configure_logging
 
 State = Annotated[
@@ -95,8 +95,8 @@ def announce(plan: MachinePlan, machine: Machine, *, as_json: bool) -> None:
     if as_json:
         write_json({"url": connection.url, "grpc": connection.grpc, "key": connection.key})
         return
-    notices.print("[bold green]ComfyFleet is up[/bold green]  (Ctrl-C stops it)")
-    notices.print(f"  REST  {connection.url}/v1   pages at {connection.url}/docs")
-    notices.print(f"  gRPC  {connection.grpc}")
-    notices.print(f"  key   {connection.key or 'the first key was revoked'}", markup=False)
-    notices.print(f"  state {plan.state}", markup=False)
+    notice("ComfyFleet is up  (Ctrl-C stops it)", style="bold green")
+    notice(f"  REST  {connection.url}/v1   pages at {connection.url}/docs")
+    notice(f"  gRPC  {connection.grpc}")
+    notice(f"  key   {connection.key or 'the first key was revoked'}")
+    notice(f"  state {plan.state}")

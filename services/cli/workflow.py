@@ -1,5 +1,6 @@
 """`comfyfleet workflow`: store graphs, and look at what is stored."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from services.cli.connection import find_connection, open_client
 from services.cli.document import enum_word
 from services.cli.invocation import invoke
 from services.cli.options import AsJson, PageSize
-from services.cli.terminal import results, write_json, write_list
+from services.cli.terminal import write, write_json, write_list
 from services.common.errors import NotFound
 from services.common.status import error_of
 
@@ -26,7 +27,7 @@ Reference = Annotated[str, typer.Argument(help="Id, slug or team/slug; `@version
 def push(
     graph: Graph,
     slug: Annotated[str, typer.Option(help="Name in references. Default: the file's name.")] = "",
-    name: Annotated[str, typer.Option(help="Name for people. Default: the slug.")] = "",
+    name: Annotated[str, typer.Option(help="Name for people. Default: as it was, at first the slug.")] = "",
     note: Annotated[str, typer.Option(help="Note about this version.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -34,12 +35,14 @@ def push(
 
     async def command() -> None:
         connection = find_connection()
-        reference = slug or graph.stem.lower().replace("_", "-").replace(" ", "-")
+        reference = slug or re.sub("[^a-z0-9]+", "-", graph.stem.lower()).strip("-")
         async with open_client(connection) as channel:
             stub = registry_pb2_grpc.RegistryServiceStub(channel)
             content = graph.read_bytes()
             try:
-                update = registry_pb2.UpdateWorkflowRequest(workflow=reference, graph_json=content, note=note)
+                update = registry_pb2.UpdateWorkflowRequest(
+                    workflow=reference, graph_json=content, note=note, display_name=name or None
+                )
                 workflow = (await stub.UpdateWorkflow(update, metadata=connection.metadata)).workflow
             except grpc.aio.AioRpcError as refused:
                 if not isinstance(error_of(refused), NotFound):
@@ -51,7 +54,7 @@ def push(
         if as_json:
             write_json(workflow)
         else:
-            results.print(f"{workflow.slug}@{workflow.version.number}  {workflow.id}")
+            write(f"{workflow.slug}@{workflow.version.number}  {workflow.id}")
             _print_parameters(list(workflow.version.parameters))
 
     invoke(command())
@@ -77,6 +80,7 @@ def list_workflows(limit: PageSize = 50, as_json: AsJson = False) -> None:
                 str(len(entry.version.parameters)),
                 entry.id,
             ),
+            more=bool(answer.next_page_token),
         )
 
     invoke(command())
@@ -102,7 +106,7 @@ def show(
         elif as_json:
             write_json(found)
         else:
-            results.print(f"[bold]{found.display_name}[/bold]  {found.team_name}/{found.slug}@{found.version.number}")
+            write(f"{found.display_name}  {found.team_name}/{found.slug}@{found.version.number}", style="bold")
             _print_parameters(list(found.version.parameters))
 
     invoke(command())

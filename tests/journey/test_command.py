@@ -151,6 +151,52 @@ async def test_run_that_fails_ends_with_status_one_and_names_the_node(command: C
     assert "no such luck" in notices
 
 
+async def test_refusal_names_each_thing_once_and_shows_no_bar(command: Command) -> None:
+    graph = write_graph(command.folder, "refusing.json", resize_graph())
+    await command.documents("workflow", "push", graph)
+    status, output, notices = await command("run", "refusing", "-p", "[/b]=1", "-p", "colour=2")
+    assert (status, output) == (2, "")
+    told = sorted(line.partition(":")[0] for line in notices.splitlines())
+    assert told == ["parameters.[/b]", "parameters.colour", "parameters.photo"]
+
+
+async def test_tables_keep_ids_whole_and_names_as_they_are(command: Command) -> None:
+    graph = write_graph(command.folder, "Make it SMALL!.json", resize_graph())
+    (pushed,) = await command.documents("workflow", "push", graph, "--name", "[/red] small")
+    assert pushed["slug"] == "make-it-small"
+    narrow = Command(environment={**command.environment, "COLUMNS": "40"}, folder=command.folder)
+    status, output, notices = await narrow("workflow", "list")
+    assert status == 0, notices
+    (line,) = [line for line in output.splitlines() if line.startswith("make-it-small@")]
+    assert "[/red] small" in line
+    assert line.endswith(pushed["id"])
+
+    await command.documents("workflow", "push", graph, "--name", "Smaller")
+    (shown,) = await command.documents("workflow", "show", "make-it-small")
+    assert shown["display_name"] == "Smaller"
+
+
+async def test_interrupted_watcher_is_told_how_to_go_on(command: Command) -> None:
+    graph = write_graph(command.folder, "long.json", slow_nodes(seconds=60.0, steps=60))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.cli", "run", graph, "--request-id", os.urandom(8).hex(), "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=command.folder,
+        env=command.environment,
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        first = json.loads(await process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        _, notices = await process.communicate()
+    assert process.returncode == 130, notices
+    assert f"comfyfleet runs cancel {first['run_id']}" in notices.decode()
+    (shown,) = await command.documents("runs", "show", first["run_id"])
+    assert shown["state"] in ("queued", "dispatched", "running")
+    await command.documents("runs", "cancel", first["run_id"])
+
+
 def test_up_goes_on_with_its_state_and_its_children_end_with_it(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with installation(state) as first:
