@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from comfyfleet.file.v1 import file_pb2, file_pb2_grpc
@@ -33,10 +33,10 @@ class Load:
 
     async def create(self, request_id: str, *, sleep_seconds: float) -> str:
         """The id of the run of that request, which is one however often it is asked for."""
-        graph = {
-            **picture_graph(),
-            **slow_nodes(seconds=sleep_seconds, steps=2),
-        }
+        return await self.create_of({**picture_graph(), **slow_nodes(seconds=sleep_seconds, steps=2)}, request_id)
+
+    async def create_of(self, graph: dict[str, Any], request_id: str) -> str:
+        """The id of the run of `graph` under that request."""
         request = run_service_pb2.CreateRunRequest(graph_json=json.dumps(graph).encode(), request_id=request_id)
         answer = await _persist(lambda: self._runs.CreateRun(request, metadata=self._metadata, timeout=_CALL_SECONDS))
         return answer.run.id

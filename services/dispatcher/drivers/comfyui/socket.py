@@ -3,7 +3,7 @@
 1. Connect with the client id; the flags go first, or they do not count.
 2. Read: every frame is handed to a callback that never waits, since a reader that waits stalls every client.
 3. When the connection ends, or `abort` was called: reset the old connection hard, so that the server forgets it before
-   the new one registers under the same id; then from 1, at first at once, later with growing pauses.
+   the new one registers under the same id; then from 1, at once after one that lasted, else with growing pauses.
 """
 
 import asyncio
@@ -25,6 +25,8 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 _FLAGS = json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 5.0
+_LASTING = 1.0
+"""A connection that opens and breaks sooner is not worth hurrying for the next."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 log = structlog.get_logger()
@@ -51,6 +53,7 @@ class ComfySocket:
         self._hurry = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
         self._aborted = False
+        self._broke_early = False
         self.client_id = client_id
         self.current_prompt = ""
         """The prompt of the last frame that named one: frames without a name belong to it (PROTOCOL.md §5)."""
@@ -74,7 +77,8 @@ class ComfySocket:
 
     def hurry(self) -> None:
         """Connect now instead of after the pause: the backend answers again."""
-        self._hurry.set()
+        if not self._broke_early:
+            self._hurry.set()
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -86,8 +90,11 @@ class ComfySocket:
             except TimeoutError:
                 pass
             self._hurry.clear()
+            began = self._stopwatch()
             was_open = await self._connect_and_read()
-            pause = 0.0 if was_open else min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+            self._broke_early = was_open and not self._aborted and self._stopwatch() - began < _LASTING
+            lasted = was_open and not self._broke_early
+            pause = 0.0 if lasted else min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
             if was_open and not self._aborted:
                 self._on_break()
             self._aborted = False
