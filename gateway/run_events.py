@@ -45,15 +45,15 @@ class RunEvents:
         self._steady_at = 0.0
 
     async def settled(self, seconds: float) -> bool:
-        """Whether `first` has something to say by then; it does not wait again for what it has not."""
-        self._reading = asyncio.create_task(self._read(), name="first-event")
+        """Whether the first event, or that there is none, is known by then; `read` and `next` give it in any case."""
+        self._reading = asyncio.create_task(self._receive(), name="first-event")
         await asyncio.wait({self._reading}, timeout=seconds)
         return self._reading.done()
 
-    async def first(self) -> run_event_pb2.RunEvent | None:
-        """The first event; None where there is none. AioRpcError where the call is refused, or the room away."""
+    async def read(self) -> run_event_pb2.RunEvent | None:
+        """The next event of this call; None at its end. AioRpcError where it is refused, or the room away."""
         reading, self._reading = self._reading, None
-        event = await (self._read() if reading is None else reading)
+        event = await (self._receive() if reading is None else reading)
         if event is not None:
             self._watch.run_id = event.run_id
             if event.sequence:
@@ -61,10 +61,10 @@ class RunEvents:
         return event
 
     async def next(self) -> run_event_pb2.RunEvent | None:
-        """The next event; None at the end and after `stop`. AioRpcError where the room refuses, or stays away."""
+        """The next event of the run; None at the end and after `stop`. AioRpcError where the room stays away."""
         while not self._stopped.done():
             try:
-                return await self.first()
+                return await self.read()
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or not await self._again():
                     raise
@@ -79,7 +79,7 @@ class RunEvents:
             self._stopped.set_result(None)
         self._call.cancel()
 
-    async def _read(self) -> run_event_pb2.RunEvent | None:
+    async def _receive(self) -> run_event_pb2.RunEvent | None:
         event = await self._call.read()
         return event if isinstance(event, run_event_pb2.RunEvent) else None
 

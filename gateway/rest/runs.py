@@ -180,7 +180,7 @@ class RunRoutes:
             # A new stream begins with a snapshot; a resumed one may have nothing to say for long.
             if not resumed or await events.settled(SETTLE):
                 async with asyncio.timeout(CALL_TIMEOUT):
-                    first = await events.first()
+                    first = await events.read()
                 if first is None:
                     return Response(status_code=204)  # it is over and all was seen: clients stop reconnecting
                 headers["location"] = run_url(caller.url, first.run_id)
