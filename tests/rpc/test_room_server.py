@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+from google.protobuf.duration_pb2 import Duration
 from grpc.aio import AioRpcError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
@@ -106,6 +107,8 @@ class Sample:
             "Watch": grpc.unary_stream_rpc_method_handler(self.watch),
             "Collect": grpc.stream_unary_rpc_method_handler(self.collect),
             "Echo": grpc.stream_stream_rpc_method_handler(self.echo),
+            "Read": grpc.unary_unary_rpc_method_handler(self.who, request_deserializer=Duration.FromString),
+            "Gather": grpc.stream_unary_rpc_method_handler(self.collect, request_deserializer=Duration.FromString),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
@@ -122,6 +125,8 @@ RULES = service_rules(
         "Watch": scoped("sample:read", endless=True),
         "Collect": scoped("sample:read"),
         "Echo": scoped("sample:read"),
+        "Read": scoped("sample:read"),
+        "Gather": scoped("sample:read"),
     },
 )
 
@@ -243,6 +248,22 @@ async def test_an_unknown_error_shows_its_request_id_and_nothing_else(setting: S
     assert error.details() == "Internal error; its request id is abc."
     crash = next(line for line in lines if line["event"] == RPC_CRASHED)
     assert isinstance(crash["exc_info"], KeyError)
+
+
+async def test_bytes_that_are_no_message_are_the_caller_s_error(setting: Setting) -> None:
+    async def requests() -> AsyncIterator[bytes]:
+        yield b"\xff\xfe"
+
+    gather: Any = setting.channel.stream_unary(f"/{SERVICE}/Gather")
+    for call in (setting.unary("Read", b"\xff\xfe"), gather(requests(), metadata=GOOD, timeout=DEADLINE)):
+        error = await _refused(call)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert error_of(error).reason == "UNREADABLE_MESSAGE"
+
+
+async def test_bytes_of_a_stranger_are_not_talked_about(setting: Setting) -> None:
+    error = await _refused(setting.unary("Read", b"\xff\xfe", metadata=()))
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_each_call_writes_one_canonical_line(setting: Setting) -> None:

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc.aio import AioRpcError, ServicerContext
 
-from services.common.errors import DomainError, PermissionDenied
+from services.common.errors import DomainError, InvalidArgument, PermissionDenied
 from services.common.rpc.authentication import Authentication
 from services.common.rpc.metadata import request_id_of, set_request_id
 from services.common.rpc.principal import set_principal
@@ -25,6 +26,9 @@ from services.common.status import DETAILS_KEY, error_of, kind_of, status_of
 
 RPC_FINISHED = "rpc_finished"
 RPC_CRASHED = "rpc_crashed"
+
+_SENDING_SECONDS = 0.05
+"""A message that was on its way out when we ended its stream goes before the status: gRPC refuses both at once."""
 
 _log = structlog.get_logger()
 
@@ -65,7 +69,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def wrap(self, method: str, handler: Any) -> _Handler:
         """The handler of `method` with all of the above before it."""
         codec = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": _reading(handler.request_deserializer, streams=handler.request_streaming),
             "response_serializer": handler.response_serializer,
         }
         if handler.request_streaming and handler.response_streaming:
@@ -119,7 +123,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if rule is None:
             raise PermissionDenied("Nobody may call this method.", reason="NO_RULE")
         if rule.public:
-            return await behaviour(request, context)
+            return await behaviour(_readable(request), context)
         principal = await self._authentication.principal_of(metadata)
         structlog.contextvars.bind_contextvars(team_id=principal.team_id, credential_id=principal.credential_id)
         rule.check(principal)
@@ -130,15 +134,46 @@ class Interceptor(grpc.aio.ServerInterceptor):
         try:
             # A file token's stream may outlive the token, and is no credential that could be revoked.
             with self._running.registered(call) if streams and principal.grant is None else nullcontext():
-                return await behaviour(request, context)
+                return await behaviour(_readable(request), context)
         except asyncio.CancelledError:
             # Never swallowed when it comes from outside: grpc.aio would leak the call.
             if call.ended_by is None or task.uncancel() > 0:
                 raise
+            await asyncio.sleep(_SENDING_SECONDS)
             raise call.ended_by from None
 
 
 _LEVELS = {"info": 20, "warning": 30, "error": 40}
+
+
+class _Unreadable:
+    """Stands for bytes that are no message of the method's, until the call is under way and can be refused."""
+
+
+_UNREADABLE = _Unreadable()
+
+
+def _reading(deserialize: Callable[[bytes], Any] | None, *, streams: bool) -> Callable[[bytes], Any] | None:
+    """The deserializer, for bytes from anybody: gRPC answers what it raises with UNKNOWN and words about our insides.
+
+    In a stream the handler reads, so that what is raised there is the call's error.
+    """
+    if deserialize is None:
+        return None
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return _readable(_UNREADABLE) if streams else _UNREADABLE
+
+    return read
+
+
+def _readable(request: Any) -> Any:
+    if request is _UNREADABLE:
+        raise InvalidArgument("The request's bytes are no message of this method.", reason="UNREADABLE_MESSAGE")
+    return request
 
 
 def _relaying(behaviour: Callable[[Any, _Context], Any]) -> _Behaviour:
