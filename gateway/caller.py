@@ -44,7 +44,8 @@ def metadata_of(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
         if name in FORWARDED_HEADERS:
             text = value.decode("latin-1").strip()
             if not _PRINTABLE.fullmatch(text):
-                raise Unauthenticated(f"The header {name.decode()} is not printable ASCII.", reason="BAD_CREDENTIAL")
+                message = f"The header {name.decode()} is longer than 8192 characters, or not printable ASCII."
+                raise Unauthenticated(message, reason="BAD_CREDENTIAL")
             found.append((name.decode(), text))
     refuse_service_credential(found)
     return tuple(found)

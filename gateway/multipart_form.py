@@ -31,7 +31,9 @@ async def form_events(request: Request, body: Body) -> AsyncIterator[Event]:
     except ParserLimitReached as error:
         raise HttpError(413, f"The form is refused: {error}.", reason="FORM_TOO_LARGE") from None
     except MultipartError as error:
-        raise HttpError(400, f"The form is malformed: {error}.", reason="MALFORMED_FORM") from None
+        # Some of its errors hold another error, and with it bytes of the form: only words are told.
+        detail = ": ".join(word for word in error.args if isinstance(word, str))
+        raise HttpError(400, f"The form is malformed: {detail}.", reason="MALFORMED_FORM") from None
     except ClientGone:
         raise HttpError(400, "The connection closed before the end of the form.", reason="MALFORMED_FORM") from None
 

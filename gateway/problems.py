@@ -52,6 +52,7 @@ _RETRY_AFTER = timedelta(seconds=1)
 _NOT_THE_CALLERS = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNIMPLEMENTED)
 _JSON_FIELD = re.compile(r"^(\w+)_json\b")
 _TEXT_FIELD = re.compile(r"^parameters_text\b")
+_HEADER_FIELD = re.compile(r"^header\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +141,8 @@ def body_of(problem: Problem, *, request_id: str) -> dict[str, object]:
 
 
 def caller_field(field: str) -> str:
-    """A contract's field path as a REST caller wrote it: `graph_json.6` is `graph.6`."""
-    return _JSON_FIELD.sub(r"\1", _TEXT_FIELD.sub("parameters", field))
+    """A contract's field path as a REST caller wrote it: `graph_json.6` is `graph.6`, `header.sha256` is `sha256`."""
+    return _JSON_FIELD.sub(r"\1", _TEXT_FIELD.sub("parameters", _HEADER_FIELD.sub("", field)))
 
 
 def refusal(violations: Sequence[Violation]) -> InvalidArgument:
@@ -177,11 +178,13 @@ def _problem_of_domain(error: DomainError, out_of_range: int) -> Problem:
     retry_after = getattr(error, "retry_after", None)
     if isinstance(error, Unavailable | ResourceExhausted) and retry_after is None:
         retry_after = _RETRY_AFTER
+    violations = error.violations if isinstance(error, InvalidArgument) else ()
+    begins_with_field = violations and error.message.startswith(violations[0].field)
     return Problem(
         status=out_of_range if isinstance(error, OutOfRange) else status,
         reason=error.reason,
-        detail=error.message,
-        violations=error.violations if isinstance(error, InvalidArgument) else (),
+        detail=caller_field(error.message) if begins_with_field else error.message,
+        violations=violations,
         metadata=error.metadata,
         retry_after=retry_after,
     )

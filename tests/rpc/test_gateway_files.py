@@ -86,6 +86,14 @@ async def test_truncated_upload_of_a_large_part_is_broken_off(rig: Rig) -> None:
     assert rig.rooms.files.contents == {}
 
 
+async def test_malformed_form_is_told_in_words_and_not_in_bytes(rig: Rig) -> None:
+    body = b'--B\r\nContent-Disposition: form-data; name="\xff"\r\n\r\nx\r\n' + END
+    async with rig.http.post(f"{rig.url}/v1/runs", data=body, headers=FORM) as response:
+        assert response.status == 400
+        detail = (await response.json())["detail"]
+    assert detail == "The form is malformed: Segment header failed to decode."
+
+
 async def test_abused_forms_are_refused(rig: Rig) -> None:
     bodies = [
         b"no boundary at all",

@@ -110,6 +110,11 @@ def test_challenge_goes_with_401_and_headers_of_a_refusal_with_it() -> None:
     assert render(error.problem, request_id="r").headers["content-range"] == "bytes */5"
 
 
+def test_detail_begins_with_the_name_that_callers_wrote() -> None:
+    error = InvalidArgument(violations=[Violation("graph_json", "NOT_A_GRAPH", "Give a JSON object.")])
+    assert problem_of(error).detail == "graph: Give a JSON object."
+
+
 @pytest.mark.parametrize(
     ("field", "written"),
     [
@@ -118,6 +123,7 @@ def test_challenge_goes_with_401_and_headers_of_a_refusal_with_it() -> None:
         ("parameters_text.my_json", "parameters.my_json"),
         ("parameters.seed", "parameters.seed"),
         ("overrides_json.6", "overrides.6"),
+        ("header.sha256", "sha256"),
     ],
 )
 def test_fields_have_the_names_that_callers_wrote(field: str, written: str) -> None:
