@@ -402,6 +402,30 @@ async def test_draining_dispatcher_hands_back_what_waits_and_ends_what_executes(
         assert world.room.current.draining
 
 
+async def test_runner_that_is_taken_out_hands_back_what_waits_and_ends_what_executes(world: World) -> None:
+    async with world.backend("a") as backend, world.dispatcher(backend.url):
+        await world.room.until_ready(backend.url)
+        first = world.room.assign(sleeping(1.0), runner=backend.url)
+        second = world.room.assign(saved(), runner=backend.url)
+        await world.room.until(is_running(world.room, first))
+        world.room.disabled.add(backend.url)
+        world.room.bump()
+        assert (await world.room.until_finished(second)).finished.outcome == run_queue_pb2.OUTCOME_HANDED_BACK
+        assert (await world.room.until_finished(first)).finished.outcome == SUCCEEDED
+        assert len(await prompts_at(backend.url)) == 1
+
+
+async def test_dispatcher_that_is_told_to_drain_takes_nothing_new(world: World) -> None:
+    async with world.backend("a") as backend, world.dispatcher(backend.url):
+        await world.room.until_ready(backend.url)
+        first = world.room.assign(sleeping(1.0), runner=backend.url)
+        await world.room.until(is_running(world.room, first))
+        world.room.drain = True
+        second = world.room.assign(saved(), runner=backend.url)
+        assert (await world.room.until_finished(second)).finished.outcome == run_queue_pb2.OUTCOME_HANDED_BACK
+        assert (await world.room.until_finished(first)).finished.outcome == SUCCEEDED
+
+
 async def test_lower_version_is_ignored(world: World) -> None:
     async with world.backend("a") as backend, world.dispatcher(backend.url):
         await world.room.until_ready(backend.url)

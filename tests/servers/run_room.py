@@ -39,6 +39,9 @@ class ScriptedRunRoom(run_queue_pb2_grpc.RunQueueServiceServicer):
     forget_finished: bool = True
     endpoints: dict[str, str] = field(default_factory=dict)
     """Registered backends: URL by local key."""
+    disabled: set[str] = field(default_factory=set)
+    """Local keys of runners that are taken out."""
+    drain: bool = False
     epochs: dict[str, int] = field(default_factory=dict)
     _outputs: dict[Key, dict[Place, run_queue_pb2.Output]] = field(default_factory=dict)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -208,7 +211,7 @@ class ScriptedRunRoom(run_queue_pb2_grpc.RunQueueServiceServicer):
         assert self.current is not None
         listed = {(state.run_id, state.attempt) for state in self.current.executions}
         state = run_queue_pb2.DesiredState(
-            version=self.version, fleet_id=FLEET, wanted_catalogues=self.wanted_catalogues
+            version=self.version, fleet_id=FLEET, wanted_catalogues=self.wanted_catalogues, drain=self.drain
         )
         named = {runner.local_key for runner in self.current.runners} | set(self.endpoints)
         for local_key in named:
@@ -216,7 +219,7 @@ class ScriptedRunRoom(run_queue_pb2_grpc.RunQueueServiceServicer):
                 runner_id=_runner_id(local_key),
                 local_key=local_key,
                 epoch=self.epochs.setdefault(local_key, 1),
-                enabled=True,
+                enabled=local_key not in self.disabled,
             )
             if local_key in self.endpoints:
                 runner.endpoint.url = self.endpoints[local_key]

@@ -124,7 +124,7 @@ class Reconciler:
             wanted.add(execution.key)
             if runner in adopted:
                 runner.to_look_for.add(execution.key)
-            self._desire(runner, execution, desired.fleet_id)
+            self._desire(runner, execution, desired)
         for runner in list(self._runners.values()):
             for key in [key for key in runner.executions if key not in wanted]:
                 self._forget(runner, key)
@@ -161,6 +161,8 @@ class Reconciler:
                 self._changes.soon()
             runner.runner_id, runner.epoch = wanted.runner_id, wanted.epoch
             runner.is_draining = self.is_draining or not wanted.enabled
+            if not wanted.enabled:
+                runner.hand_back()
             runner.is_wanted = True
             if desired.fleet_id:
                 runner.backend.adopt_fleet(desired.fleet_id)
@@ -169,7 +171,7 @@ class Reconciler:
                 runner.is_wanted = False
         return adopted
 
-    def _desire(self, runner: Runner, desired: DesiredExecution, fleet_id: str) -> None:
+    def _desire(self, runner: Runner, desired: DesiredExecution, whole: Desired) -> None:
         known = runner.executions.get(desired.key)
         if known is not None:
             known.desire(desired)
@@ -182,7 +184,7 @@ class Reconciler:
             desired=desired,
             spec=desired.spec,
             home=runner,
-            fleet_id=fleet_id,
+            fleet_id=whole.fleet_id,
             is_inherited=desired.key in runner.to_look_for,
             changes=self._changes,
             watchers=self._watchers,
@@ -192,7 +194,7 @@ class Reconciler:
         if self._group is not None:
             name = f"execution-{desired.key.run_id}-{desired.key.attempt}"
             self._tasks[desired.key] = self._group.create_task(execution.live(), name=name)
-        if self.is_draining:
+        if runner.is_draining or whole.drain:
             execution.hand_back()
 
     def _forget(self, runner: Runner, key: ExecutionKey) -> None:
@@ -250,8 +252,7 @@ class Reconciler:
         self.is_draining = True
         for runner in self._runners.values():
             runner.is_draining = True
-            for execution in runner.executions.values():
-                execution.hand_back()
+            runner.hand_back()
         self._changes.now()
 
     async def drained(self) -> None:

@@ -54,6 +54,11 @@ class Runner:
                 return
             execution.let_in()
 
+    def hand_back(self) -> None:
+        """Give back what was not submitted; what executes goes on."""
+        for execution in self.executions.values():
+            execution.hand_back()
+
     def ended(self, execution: DispatchedExecution) -> None:
         """An execution has its ending: learn from it, and let the next one in."""
         self.schedule()
