@@ -27,9 +27,6 @@ from services.common.status import DETAILS_KEY, error_of, kind_of, status_of
 RPC_FINISHED = "rpc_finished"
 RPC_CRASHED = "rpc_crashed"
 
-_SENDING_SECONDS = 0.05
-"""A message that was on its way out when we ended its stream goes before the status: gRPC refuses both at once."""
-
 _log = structlog.get_logger()
 
 # Quoted: generic in the stubs only.
@@ -139,7 +136,6 @@ class Interceptor(grpc.aio.ServerInterceptor):
             # Never swallowed when it comes from outside: grpc.aio would leak the call.
             if call.ended_by is None or task.uncancel() > 0:
                 raise
-            await asyncio.sleep(_SENDING_SECONDS)
             raise call.ended_by from None
 
 
