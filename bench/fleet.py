@@ -15,6 +15,8 @@ from bench.graph import as_bytes
 from services.cli.connection import Connection, open_client
 from services.cli.following import TERMINAL_STATES
 
+_TERMINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT", "INVALID"})
+
 
 class RestClient:
     """`POST /v1/runs` with `Accept: text/event-stream`, then the bytes by their link."""
@@ -25,24 +27,28 @@ class RestClient:
 
     async def run(self, graph: dict[str, Any]) -> bytes:
         """Executes a graph and returns the bytes of its only picture."""
-        ended = await self._ended_run(graph)
+        async with self._execute(graph) as answer:
+            ended = await self._last_run(answer)
         return await self._fetch(ended)
 
     async def run_burst(self, graphs: Sequence[dict[str, Any]], *, in_flight: int = 8) -> int:
-        """Makes all runs with that many POSTs at a time, follows them all, fetches every picture."""
+        """Makes all runs with that many POSTs unanswered at a time, follows them all, fetches every picture."""
         gate = asyncio.Semaphore(in_flight)
 
         async def one(graph: dict[str, Any]) -> int:
-            async with gate, self._session.post(f"{self._connection.url}/v1/runs", json={"graph": graph}) as answer:
-                answer.raise_for_status()
-                run = await answer.json()
-            url = f"{self._connection.url}/v1/runs/{run['id']}/events"
-            ended = await self._last_run(self._session.get(url, headers={"accept": "text/event-stream"}))
+            async with contextlib.AsyncExitStack() as stack:
+                async with gate:  # the answer begins once the run is durable; its events come on the same stream
+                    answer = await stack.enter_async_context(self._execute(graph))
+                ended = await self._last_run(answer)
             return len(await self._fetch(ended))
 
         async with asyncio.TaskGroup() as tasks:
             made = [tasks.create_task(one(graph)) for graph in graphs]
         return sum(task.result() for task in made)
+
+    def _execute(self, graph: dict[str, Any]) -> Any:
+        headers = {"accept": "text/event-stream"}
+        return self._session.post(f"{self._connection.url}/v1/runs", json={"graph": graph}, headers=headers)
 
     async def _fetch(self, ended: dict[str, Any]) -> bytes:
         """The bytes by the link that the run carries."""
@@ -50,24 +56,13 @@ class RestClient:
             answer.raise_for_status()
             return await answer.read()
 
-    async def _ended_run(self, graph: dict[str, Any]) -> dict[str, Any]:
-        return await self._last_run(
-            self._session.post(
-                f"{self._connection.url}/v1/runs", json={"graph": graph}, headers={"accept": "text/event-stream"}
-            )
-        )
-
-    async def _last_run(self, request: Any) -> dict[str, Any]:
-        async with request as answer:
-            answer.raise_for_status()
-            async for line in answer.content:
-                if line.startswith(b"data:"):
-                    event = json.loads(line[5:])
-                    run: dict[str, Any] | None = (
-                        event.get("run") or event.get("snapshot") or event.get("state_changed", {}).get("run")
-                    )
-                    if run and run["state"].lower() in {"succeeded", "failed", "cancelled", "timed_out", "invalid"}:
-                        return run
+    async def _last_run(self, answer: aiohttp.ClientResponse) -> dict[str, Any]:
+        answer.raise_for_status()
+        async for line in answer.content:
+            if line.startswith(b"data:"):
+                run: dict[str, Any] | None = json.loads(line[5:]).get("run")
+                if run and run["state"] in _TERMINAL:
+                    return run
         raise AssertionError("the event stream ended before the run")
 
 
