@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from comfyfleet.run.v1 import run_queue_pb2
 
+from services.dispatcher.worker.synchronizer import Superseded
 from tests.rpc.dispatcher_process import open_dispatcher_process
 from tests.rpc.test_dispatcher import SUCCEEDED, Graph, World, is_running, prompts_at, saved, sleeping
 from tests.servers.file_room import open_file_room
@@ -165,6 +168,27 @@ async def test_outputs_told_by_one_session_and_found_again_by_the_next(world: Wo
         assert state.finished.outcome == SUCCEEDED
         assert sorted(one.node_id for one in state.outputs) == ["0", "2", "9"]
         assert told.items() <= world.files.outputs_of(key[0]).items()
+        assert len(await prompts_at(backend.url)) == 1
+
+
+async def test_superseded_dispatcher_ends_and_leaves_its_prompt_to_the_next(world: World) -> None:
+    async with world.backend("a") as backend:
+
+        async def superseded() -> None:
+            async with world.dispatcher(backend.url, grace=timedelta(seconds=10)):
+                await world.room.until_ready(backend.url)
+                key = world.room.assign(sleeping(2.0), runner=backend.url)
+                await world.room.until(is_running(world.room, key))
+                await world.room.supersede()
+                await asyncio.Event().wait()
+
+        with pytest.raises(ExceptionGroup) as ended:
+            await superseded()
+        assert ended.group_contains(Superseded)
+        (key,) = world.room.desired
+        async with world.dispatcher(backend.url):
+            state = await world.room.until_finished(key)
+        assert state.finished.outcome == SUCCEEDED
         assert len(await prompts_at(backend.url)) == 1
 
 

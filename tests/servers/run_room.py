@@ -10,8 +10,11 @@ from uuid import NAMESPACE_URL, uuid5
 
 import grpc
 from comfyfleet.run.v1 import run_queue_pb2, run_queue_pb2_grpc
+from grpc_status import rpc_status
 
+from services.common.errors import Aborted
 from services.common.ids import new_id
+from services.common.status import status_of
 
 Key = tuple[str, int]
 Place = tuple[str, str, int]
@@ -90,6 +93,12 @@ class ScriptedRunRoom(run_queue_pb2_grpc.RunQueueServiceServicer):
         self._say()
         await self.until(lambda: not self._hung_up)
 
+    async def supersede(self) -> None:
+        """End all streams as those of sessions that are not the newest."""
+        self._superseded = True
+        self._say()
+        await self.until(lambda: not self._superseded)
+
     async def until(self, condition: Callable[[], Any], *, seconds: float = 20) -> Any:
         """Wait until `condition` is true after some message; its value."""
         async with asyncio.timeout(seconds), self._changed:
@@ -130,6 +139,11 @@ class ScriptedRunRoom(run_queue_pb2_grpc.RunQueueServiceServicer):
                 await news.get()
                 while not news.empty():
                     news.get_nowait()
+                if self._superseded:
+                    self._superseded = False
+                    await self._notify()
+                    error = Aborted("A newer session is open.", reason="SUPERSEDED")
+                    await context.abort_with_status(rpc_status.to_status(status_of(error)))
                 if reader.done() or self._hung_up:
                     self._hung_up = False
                     return
@@ -164,6 +178,7 @@ class ScriptedRunRoom(run_queue_pb2_grpc.RunQueueServiceServicer):
     def __post_init__(self) -> None:
         self._streams: list[asyncio.Queue[None]] = []
         self._hung_up = False
+        self._superseded = False
 
     async def _read(self, messages: AsyncIterator[run_queue_pb2.CurrentState], news: asyncio.Queue[None]) -> None:
         first = True
