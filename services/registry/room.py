@@ -22,6 +22,9 @@ from services.registry.service.content import ContentMaker
 from services.registry.servicer import RULES, RegistryServicer
 from services.registry.store import CatalogueStore, FactStore, WorkflowListings, WorkflowStore
 
+AT_ONCE = timedelta(0)
+"""New versions are rare, and until the run room hears of one it pins the version before: nothing is worth gathering."""
+
 
 @asynccontextmanager
 async def open_room(
@@ -46,7 +49,8 @@ async def open_room(
     library = CatalogueLibrary(
         catalogues=catalogues, store=CatalogueStore(database=database), clock=clock, ttl=catalogue_ttl
     )
-    relay = None if nats is None else Relay(outbox=FactOutbox(store=FactStore(database=database)), nats=nats)
+    outbox = FactOutbox(store=FactStore(database=database))
+    relay = None if nats is None else Relay(outbox=outbox, nats=nats, gather=AT_ONCE)
     service = WorkflowService(
         store=WorkflowStore(database=database, ids=ids or RandomIds()),
         listings=WorkflowListings(database=database),
