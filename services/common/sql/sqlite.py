@@ -56,6 +56,10 @@ class _Job:
     error: BaseException | None = field(default=None)
 
 
+class _TransactionLostError(Exception):
+    """A unit behind others has undone the transaction of all."""
+
+
 class _Committer:
     """The one thread that waits for the disk. It runs one thing at a time, and tells the loop when that is done."""
 
@@ -98,8 +102,10 @@ class _Writer:
     def __init__(self, connection: Connection, committer: _Committer) -> None:
         self._connection = connection
         self._committer = committer
-        self._alone = _session(connection, join_transaction_mode="rollback_only")
-        self._saved = _session(connection, join_transaction_mode="create_savepoint")
+        self._session = _session(connection, join_transaction_mode="rollback_only")
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        self._driver: Any = driver
         self._waiting: deque[_Job] = deque()
         self._committing = False
         self.idle = asyncio.Event()
@@ -121,6 +127,11 @@ class _Writer:
                 while self._waiting and len(done) < MAX_BATCH and time.monotonic() - began < MAX_BATCH_SECONDS:
                     done.append(self._waiting.popleft())
                     self._run_saved(done[-1])
+            except _TransactionLostError:  # by the last unit: it failed, and those before it run again, as units may
+                failed = done.pop()
+                _answer([failed], failed.error)
+                self._waiting.extendleft(reversed(done))
+                continue
             except BaseException as error:  # nothing of this batch is stored, and each of its callers learns it
                 if self._connection.in_transaction():  # the unit's session may have ended it already
                     self._connection.rollback()
@@ -144,25 +155,32 @@ class _Writer:
         if job.future.cancelled():  # its caller went away while it waited
             return
         try:
-            job.answer = job.unit(self._alone)
-            self._alone.flush()
+            job.answer = job.unit(self._session)
+            self._session.flush()
         finally:
-            self._alone.close()
+            self._session.close()
 
     def _run_saved(self, job: _Job) -> None:
-        """Run a unit behind others, in a savepoint: it is undone alone."""
+        """Run a unit behind others, in a savepoint: it is undone alone.
+
+        The savepoint is the driver's: SQLAlchemy's own, with a session for it, cost as much as three statements.
+        Raises _TransactionLostError where the unit's session undid more than that, which a failing flush does.
+        """
         if job.future.cancelled():
             return
-        session = self._saved
+        job.error = None
+        self._driver.execute("SAVEPOINT unit")
         try:
-            session.connection()  # begins the savepoint
-            job.answer = job.unit(session)
-            session.commit()  # releases the savepoint
+            job.answer = job.unit(self._session)
+            self._session.flush()
         except BaseException as error:
             job.error = error
-            session.rollback()  # to the savepoint; if the whole transaction is gone this raises and fails the batch
+            if not self._connection.in_transaction():
+                raise _TransactionLostError from error
+            self._driver.execute("ROLLBACK TO unit")  # if SQLite ended the transaction, this raises and fails the batch
         finally:
-            session.close()
+            self._session.close()
+        self._driver.execute("RELEASE unit")
 
 
 def _answer(jobs: list[_Job], error: BaseException | None) -> None:
